@@ -1,0 +1,76 @@
+"""The `cxredit` command line: one line a command, and the one place where errors become exit codes."""
+
+import errno
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from cxredit_cli.errors import CxreditError
+
+COMMANDS = (
+    "prepare",
+    "train-gan",
+    "train-encoder",
+    "invert",
+    "direction",
+    "lda",
+    "apply",
+    "generate",
+    "doctor",
+)
+
+
+class ErrorsToExitCodes(TyperGroup):
+    """Runs a command; what goes wrong is one sentence on stderr and an exit code, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Invoke the chosen command (see `click.Group.invoke`)."""
+        try:
+            return super().invoke(ctx)
+        except CxreditError as error:
+            fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            fail("Stopped; the same command carries on where it was.", 130)
+        except OSError as error:
+            fail(*describe_os_error(error))
+        except RuntimeError as error:
+            if "out of memory" not in str(error).lower():
+                raise
+            fail("The device ran out of memory; try a smaller --batch, or --device cpu.", 1)
+
+
+def describe_os_error(error: OSError) -> tuple[str, int]:
+    """One sentence and the exit code for an error of the operating system; re-raise what is not the user's."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"No space is left on the disk for {error.filename or 'the output'}; free some and run again.", 1
+    if isinstance(error, BrokenPipeError):
+        return "The program that reads the output closed it.", 1
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
+        return f"{error.strerror}: {error.filename}.", 2
+    raise error
+
+
+def fail(sentence: str, exit_code: int) -> None:
+    """Print one sentence on stderr and leave with `exit_code`."""
+    sys.stderr.write(f"cxredit: {sentence}\n")
+    raise typer.Exit(exit_code)
+
+
+app = typer.Typer(
+    name="cxredit",
+    cls=ErrorsToExitCodes,
+    help="Disease-aware editing of chest X-rays. For research and education, not for diagnosis.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for _name in COMMANDS:
+    app.command(_name)(import_module(f"cxredit_cli.commands.{_name.replace('-', '_')}").command)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,1 @@
+"""One thin file a command: options, a call into the library, the printed result."""

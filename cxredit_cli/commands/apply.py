@@ -1,0 +1,5 @@
+"""`cxredit apply`."""
+
+
+def command() -> None:
+    """Not written yet."""

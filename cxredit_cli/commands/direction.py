@@ -1,0 +1,5 @@
+"""`cxredit direction`."""
+
+
+def command() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`cxredit doctor`."""
+
+
+def command() -> None:
+    """Not written yet."""

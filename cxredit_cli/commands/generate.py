@@ -1,0 +1,5 @@
+"""`cxredit generate`."""
+
+
+def command() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`cxredit invert`."""
+
+
+def command() -> None:
+    """Not written yet."""

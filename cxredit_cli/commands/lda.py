@@ -1,0 +1,5 @@
+"""`cxredit lda`."""
+
+
+def command() -> None:
+    """Not written yet."""

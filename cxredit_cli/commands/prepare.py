@@ -1,0 +1,5 @@
+"""`cxredit prepare`."""
+
+
+def command() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`cxredit train-encoder`."""
+
+
+def command() -> None:
+    """Not written yet."""

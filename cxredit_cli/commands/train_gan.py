@@ -1,0 +1,5 @@
+"""`cxredit train-gan`."""
+
+
+def command() -> None:
+    """Not written yet."""

@@ -1,0 +1,52 @@
+"""Which device and which precision to compute with."""
+
+import platform
+import re
+from pathlib import Path
+
+import torch
+
+from cxredit_cli.errors import InputError
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda`, `cuda:N` or `mps` into a device that exists, else raise InputError."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device must be auto, cpu, cuda, cuda:N or mps, but it is '{name}'.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"--device {name} was asked for, but {torch.cuda.device_count()} CUDA devices are visible; "
+            "run `cxredit doctor`, or use --device cpu."
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("--device mps was asked for, but this machine has no Metal device; use --device cpu.")
+    return device
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """Turn `auto`, `fp32`, `bf16` or `fp16` into the dtype of the convolutions on `device`.
+
+    `auto` is fp16 on a GPU, bf16 on a processor with native bfloat16 arithmetic, else fp32.
+    """
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if name == "auto":
+        if device.type == "cuda":
+            return torch.float16
+        return torch.bfloat16 if device.type == "cpu" and cpu_has_bfloat16() else torch.float32
+    if name not in dtypes:
+        raise InputError(f"--precision must be auto, fp32, bf16 or fp16, but it is '{name}'.")
+    if name == "fp16" and device.type == "cpu":
+        raise InputError("--precision fp16 needs a GPU; on a processor use bf16 or fp32.")
+    return dtypes[name]
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 natively; without that bf16 is emulated and slower than fp32."""
+    if platform.system() != "Linux":
+        return False
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and re.search(r"\b(avx512_bf16|amx_bf16)\b", cpuinfo.read_text()) is not None

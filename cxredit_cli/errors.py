@@ -1,0 +1,21 @@
+"""What can go wrong, in one sentence for the user; `app.main` turns each into an exit code."""
+
+
+class CxreditError(Exception):
+    """The work could not be done although the request was right (exit code 1)."""
+
+    exit_code = 1
+
+
+class InputError(CxreditError):
+    """The input or the options are wrong: say what was expected, what was found and what to do (exit code 2)."""
+
+    exit_code = 2
+
+
+class UnreadableImageError(InputError):
+    """A file is not a radiograph that can be read; in a batch it is named at the end and skipped."""
+
+
+class MismatchError(InputError):
+    """Two files do not belong together, such as the codes of one generator and another generator."""

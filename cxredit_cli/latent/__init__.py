@@ -1,0 +1,1 @@
+"""Directions in W, their separability, and edits along them."""

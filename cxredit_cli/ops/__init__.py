@@ -1,0 +1,1 @@
+"""The three operations that the networks spend their time in."""

@@ -1,0 +1,1 @@
+"""Reading radiographs of any common format into one type, and writing images."""

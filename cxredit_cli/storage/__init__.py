@@ -1,0 +1,1 @@
+"""HDF5 datasets, codes and directions; safetensors models."""

@@ -1,0 +1,1 @@
+"""Training of the generator and of the encoder."""
