@@ -5,7 +5,6 @@ import sys
 from importlib import import_module
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -27,8 +26,8 @@ COMMANDS = (
 class ErrorsToExitCodes(TyperGroup):
     """Runs a command; what goes wrong is one sentence on stderr and an exit code, never a traceback."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Invoke the chosen command (see `click.Group.invoke`)."""
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Invoke the chosen command."""
         try:
             return super().invoke(ctx)
         except CxreditError as error:
