@@ -22,21 +22,22 @@ def psnr(images: Tensor, reconstructions: Tensor, data_range: float = 2.0) -> Te
 def ssim(images: Tensor, reconstructions: Tensor, data_range: float = 2.0) -> Tensor:
     """Structural similarity [N] of two batches [N, C, H, W], 1 where they are equal; differentiable.
 
-    The Gaussian window of Wang et al. 2004 (11x11, sigma 1.5), population covariances, and the mean over the positions where
-    the window lies wholly inside the image. `data_range` is the distance from black to white, 2 for images in [-1, 1].
+    The Gaussian window of Wang et al. 2004 (11x11, sigma 1.5), population covariances, and the mean over the positions
+    where the window lies wholly inside the image. `data_range` is the distance from black to white, 2 for [-1, 1].
     """
     check_shapes(images, reconstructions)
     x, y = images.float(), reconstructions.float()
-    channels = x.shape[1]
     # One pass of the window over the five moments; equation 13 from them.
-    moments = blur(torch.cat([x, y, x * x, y * y, x * y], dim=1))
-    mean_x, mean_y, square_x, square_y, product = moments.split(channels, dim=1)
+    with torch.autocast(x.device.type, enabled=False):  # differences of squares do not survive half precision
+        moments = blur(torch.cat([x, y, x * x, y * y, x * y], dim=1))
+    mean_x, mean_y, square_x, square_y, product = moments.chunk(5, dim=1)
     variance_x, variance_y = square_x - mean_x.square(), square_y - mean_y.square()
     covariance = product - mean_x * mean_y
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
     contrast_structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
-    return (luminance * contrast_structure).mean(dim=(1, 2, 3))
+    similarity: Tensor = (luminance * contrast_structure).mean(dim=(1, 2, 3))
+    return similarity
 
 
 def blur(maps: Tensor) -> Tensor:
