@@ -1,0 +1,270 @@
+"""Codes of images in one generator's latent space, on disk as HDF5.
+
+Layout (schema `cxredit-codes`, version 1): `w` float32 [N, L, D] (L is 1 in W, num_ws in W+), `source` utf-8 names,
+`psnr` and `ssim` float32 [N] of the reconstructions, `original` uint8 [N, R, R] (what was inverted, as the generator
+saw it), `noise/0`, `noise/1`, ... float32 [N, H, W] where noise was fitted, and `count`, the number of rows that are
+complete: while a writer is at work, or after it was killed, the arrays are longer than that.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cxredit_cli.errors import CxreditError, InputError, MismatchError
+from cxredit_cli.storage.hdf5 import open_hdf5, replace_hdf5, sync
+
+SCHEMA = "cxredit-codes"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CodesHeader:
+    """What all codes of one file share."""
+
+    fingerprint: str  # of the generator that the codes belong to
+    method: str  # "encoder", "optimize", "hybrid" or "generated"
+    space: str  # "w" or "w+"
+    num_ws: int  # L: 1 in W, the generator's num_ws in W+
+    w_dim: int  # D
+    resolution: int  # R of the originals
+    seed: int = 0
+    steps: int = 0  # of optimisation; 0 where none was done
+    preprocessing: str = ""  # how pixels became the generator's input, such as '{"fit": "crop"}'
+    model: str = ""  # the model's name, for people
+    noise_shapes: tuple[tuple[int, int], ...] = ()  # (H, W) of each noise layer where noise was fitted
+
+    def check_generator(self, fingerprint: str, path: Path) -> None:
+        """Raise MismatchError unless the codes belong to the generator with `fingerprint`."""
+        if self.fingerprint != fingerprint:
+            raise MismatchError(
+                f"{path} holds codes of the generator {self.fingerprint}, but the model is {fingerprint}; "
+                "use the model that made the codes, or invert the images again with this one."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """The complete rows of a code file; pictures and noise stay on disk until asked for."""
+
+    path: Path
+    header: CodesHeader
+    w: NDArray[np.float32]  # [N, L, D]
+    source: list[str]
+    psnr: NDArray[np.float32]  # [N] dB, nan where unknown
+    ssim: NDArray[np.float32]  # [N], nan where unknown
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def check_generator(self, fingerprint: str) -> None:
+        """Raise MismatchError unless the codes belong to the generator with `fingerprint`."""
+        self.header.check_generator(fingerprint, self.path)
+
+    def originals(self, rows: slice) -> NDArray[np.uint8]:
+        """What was inverted, uint8 [n, R, R], for rows of the file."""
+        with open_hdf5(self.path, SCHEMA, VERSION) as file:
+            return np.asarray(file["original"][rows], dtype=np.uint8)
+
+    def noise(self, rows: slice) -> list[NDArray[np.float32]] | None:
+        """Fitted noise, one float32 [n, H, W] a noise layer; None where none was fitted."""
+        if not self.header.noise_shapes:
+            return None
+        with open_hdf5(self.path, SCHEMA, VERSION) as file:
+            layers = range(len(self.header.noise_shapes))
+            return [np.asarray(file[f"noise/{layer}"][rows], dtype=np.float32) for layer in layers]
+
+
+def read_codes(path: Path) -> Codes:
+    """Read the complete rows of a code file; raises InputError for a wrong, damaged or empty one."""
+    with open_hdf5(path, SCHEMA, VERSION) as file:
+        header = _read_header(file)
+        count = int(file["count"][()])
+        w = np.asarray(file["w"][:count], dtype=np.float32)
+        source = list(file["source"].asstr()[:count])
+        psnr, ssim = (np.asarray(file[name][:count], dtype=np.float32) for name in ("psnr", "ssim"))
+        if w.shape != (count, header.num_ws, header.w_dim) or not len(source) == len(psnr) == len(ssim) == count:
+            raise ValueError("its arrays have different lengths")
+    if count == 0:
+        raise InputError(f"{path} holds no codes yet; make some with `cxredit invert`.")
+    if not np.isfinite(w).all():
+        raise InputError(f"{path} holds codes that are not finite numbers; make it again with `cxredit invert`.")
+    return Codes(path=path, header=header, w=w, source=source, psnr=psnr, ssim=ssim)
+
+
+class CodesWriter:
+    """Appends codes to a file, new or begun before; each batch is on disk when `append` returns.
+
+    The file opens, with the batches that are complete, after a kill at any moment: its arrays are laid out in advance
+    (contiguous, so a batch only overwrites numbers and never the file's own structure), and `count` moves last. Where
+    they are full, a longer file is written aside and renamed; `close` leaves a file of exactly the complete rows.
+    """
+
+    def __init__(self, path: Path, header: CodesHeader, expected: int = 0) -> None:
+        """Open `path` for codes with `header`; `expected` more rows are laid out at once.
+
+        Raises MismatchError if the file holds codes of another generator (both fingerprints named), InputError if it
+        was made in another way (method, space, steps, pre-processing).
+        """
+        self.path, self.header = path, header
+        self._file: h5py.File | None = None
+        self._count = 0
+        self.done_sources: set[str] = set()
+        if path.exists():
+            with open_hdf5(path, SCHEMA, VERSION) as file:
+                found = _read_header(file)
+                self._count = int(file["count"][()])
+                self.done_sources = set(file["source"].asstr()[: self._count])
+            _check_same(path, found, header)
+        self._lay_out(self._count + expected, width=64)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:  # what is on disk opens as it is; the next writer carries on
+            self._shut()
+
+    def append(
+        self,
+        source: Sequence[str],
+        w: NDArray[np.float32],
+        psnr: NDArray[np.float32],
+        ssim: NDArray[np.float32],
+        original: NDArray[np.uint8],
+        noise: Sequence[NDArray[np.float32]] | None = None,
+    ) -> None:
+        """Append n codes: w [n, L, D], psnr [n] dB, ssim [n], original uint8 [n, R, R], noise [n, H, W] a layer."""
+        header, n = self.header, len(source)
+        if w.shape != (n, header.num_ws, header.w_dim):
+            raise ValueError(f"w must be {(n, header.num_ws, header.w_dim)}, but it is {w.shape}")
+        if original.dtype != np.uint8 or original.shape != (n, header.resolution, header.resolution):
+            raise ValueError(f"original must be uint8 {(n, header.resolution, header.resolution)}")
+        layers = list(noise or [])
+        if [layer.shape for layer in layers] != [(n, *shape) for shape in header.noise_shapes]:
+            raise ValueError(f"noise must have the shapes {header.noise_shapes}, one [n, H, W] a layer")
+        encoded = [name.encode() for name in source]
+        self._reserve(self._count + n, max((len(name) for name in encoded), default=0))
+        assert self._file is not None
+        rows = slice(self._count, self._count + n)
+        columns = {"w": w, "source": encoded, "psnr": psnr, "ssim": ssim, "original": original}
+        columns |= {f"noise/{index}": layer for index, layer in enumerate(layers)}
+        try:
+            for name, values in columns.items():
+                self._file[name][rows] = values
+            sync(self._file)
+            self._file["count"][()] = self._count + n
+            sync(self._file)
+        except OSError as error:
+            raise CxreditError(f"{self.path} could not be written ({error}); is the disk full?") from error
+        self._count += n
+        self.done_sources.update(source)
+
+    def close(self) -> None:
+        """Leave a file of exactly the complete rows."""
+        if self._file is not None:
+            self._lay_out(self._count, width=1)
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _reserve(self, rows: int, width: int) -> None:
+        assert self._file is not None, "the writer is closed"
+        held, held_width = self._file["w"].shape[0], self._file["source"].dtype.itemsize
+        if rows > held or width > held_width:
+            self._lay_out(max(rows, 2 * held if rows > held else held), max(width, held_width))
+
+    def _lay_out(self, rows: int, width: int) -> None:
+        """Rewrite the file with room for `rows` codes whose names have up to `width` bytes, and keep it open."""
+        self._shut()
+        old = h5py.File(self.path, "r") if self.path.exists() else None
+        names = list(old["source"].asstr()[: self._count]) if old is not None else []
+        width = max([width, *(len(name.encode()) for name in names)])
+        try:
+            with replace_hdf5(self.path) as new:
+                _create(new, self.header, rows, width)
+                for name in _columns(self.header):
+                    if old is not None:
+                        _copy(old[name], new[name], self._count)
+                new["count"][()] = self._count
+        finally:
+            if old is not None:
+                old.close()
+        self._file = h5py.File(self.path, "r+")
+
+
+def _copy(old: h5py.Dataset, new: h5py.Dataset, rows: int, at_once: int = 256) -> None:
+    for start in range(0, rows, at_once):
+        part = slice(start, min(start + at_once, rows))
+        new[part] = old[part]
+
+
+def _columns(header: CodesHeader) -> list[str]:
+    return ["w", "source", "psnr", "ssim", "original", *(f"noise/{i}" for i in range(len(header.noise_shapes)))]
+
+
+def _create(file: h5py.File, header: CodesHeader, rows: int, width: int) -> None:
+    """Lay out all arrays for `rows` codes."""
+    file.attrs["schema"], file.attrs["version"] = SCHEMA, VERSION
+    for name, value in asdict(header).items():
+        file.attrs[name] = np.array(value, dtype=np.int64).reshape(-1, 2) if name == "noise_shapes" else value
+    square = (header.resolution, header.resolution)
+    _array(file, "w", (rows, header.num_ws, header.w_dim), "f4")
+    _array(file, "source", (rows,), h5py.string_dtype("utf-8", width))
+    _array(file, "psnr", (rows,), "f4")
+    _array(file, "ssim", (rows,), "f4")
+    _array(file, "original", (rows, *square), "u1")
+    for index, shape in enumerate(header.noise_shapes):
+        _array(file, f"noise/{index}", (rows, *shape), "f4")
+    _array(file, "count", (), "i8")
+    file["count"][()] = 0
+
+
+def _array(file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any) -> None:
+    """Create an array whose place in the file is fixed now (contiguous, allocated early, not filled: it is sparse)."""
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_layout(h5py.h5d.CONTIGUOUS)
+    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    creation.set_obj_track_times(False)
+    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)
+    h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), dcpl=creation, lcpl=links)
+
+
+def _read_header(file: h5py.File) -> CodesHeader:
+    values: dict[str, Any] = {}
+    for field in fields(CodesHeader):
+        value = file.attrs[field.name]
+        if field.name == "noise_shapes":
+            values[field.name] = tuple((int(height), int(width)) for height, width in value)
+        else:
+            values[field.name] = value if isinstance(value, str) else int(value)
+    return CodesHeader(**values)
+
+
+def _check_same(path: Path, found: CodesHeader, header: CodesHeader) -> None:
+    """Raise unless codes with `header` may be appended to a file that has `found`."""
+    found.check_generator(header.fingerprint, path)
+    for name in ("method", "space", "steps", "seed", "preprocessing", "noise_shapes", "num_ws", "w_dim", "resolution"):
+        was, wanted = getattr(found, name), getattr(header, name)
+        if was != wanted:
+            label = "fitted noise" if name == "noise_shapes" else name
+            raise InputError(
+                f"{path} was begun with {label} {was!r} and now {wanted!r} is asked for; "
+                "use the same options to carry on, or write to another file with -o."
+            )

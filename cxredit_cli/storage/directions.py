@@ -1,0 +1,71 @@
+"""A direction of change in one generator's latent space, on disk as HDF5.
+
+Layout (schema `cxredit-direction`, version 1): `direction` float32 [1 or num_ws, w_dim], a unit vector, and attributes.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxredit_cli.errors import InputError, MismatchError
+from cxredit_cli.storage.hdf5 import open_hdf5, read_json, replace_hdf5
+
+SCHEMA = "cxredit-direction"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """A unit vector of W ([1, w_dim], added to every layer) or W+ ([num_ws, w_dim]), and where it came from."""
+
+    direction: NDArray[np.float32]  # [1 or num_ws, w_dim], Frobenius norm 1
+    name: str  # what grows along it, such as "Cardiomegaly"
+    method: str  # how it was found, such as "pair, encoder" or "lda"
+    fingerprint: str  # of the generator that it belongs to
+    sources: list[str] = field(default_factory=list)  # the images that it was found from
+    statistics: dict[str, Any] = field(default_factory=dict)  # what was measured when it was found
+    model: str = ""  # the model's name, for people
+
+    def check_generator(self, fingerprint: str, path: Path) -> None:
+        """Raise MismatchError unless the direction belongs to the generator with `fingerprint`."""
+        if self.fingerprint != fingerprint:
+            raise MismatchError(
+                f"{path} is a direction of the generator {self.fingerprint}, but the model is {fingerprint}; "
+                "use the model that it was found with, or find it again with `cxredit direction` or `cxredit lda`."
+            )
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits that stand for the vector itself."""
+        return hashlib.sha256(self.direction.astype("<f4").tobytes()).hexdigest()[:12]
+
+
+def write_direction(path: Path, direction: Direction) -> None:
+    """Write a direction file in one step."""
+    with replace_hdf5(path) as file:
+        file.attrs["schema"], file.attrs["version"] = SCHEMA, VERSION
+        file["direction"] = direction.direction.astype(np.float32)
+        for name in ("name", "method", "fingerprint", "model"):
+            file.attrs[name] = getattr(direction, name)
+        file["sources"] = json.dumps(direction.sources)  # a dataset: attributes hold at most 64 kB
+        file["statistics"] = json.dumps(direction.statistics)
+
+
+def read_direction(path: Path) -> Direction:
+    """Read a direction file; raises InputError for a wrong or damaged one."""
+    with open_hdf5(path, SCHEMA, VERSION) as file:
+        vector = np.asarray(file["direction"][()], dtype=np.float32)
+        texts = {name: str(file.attrs[name]) for name in ("name", "method", "fingerprint", "model")}
+        sources, statistics = (read_json(file[name].asstr()[()]) for name in ("sources", "statistics"))
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    if vector.ndim != 2 or not abs(norm - 1) < 1e-3:
+        raise InputError(
+            f"{path} should hold a unit vector [1 or num_ws, w_dim], but holds {list(vector.shape)} of norm "
+            f"{norm:.3g}; make it again with `cxredit direction` or `cxredit lda`."
+        )
+    return Direction(direction=vector, sources=sources, statistics=statistics, **texts)
