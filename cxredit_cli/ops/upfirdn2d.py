@@ -1,0 +1,86 @@
+"""Up-sample by zero-insertion, pad, filter with a small FIR kernel, down-sample: one operation.
+
+Conventions (Karras et al. 2020, StyleGAN2): `padding` is (left, right, top, bottom) in pixels of the up-sampled image and
+may be negative, which crops; the filter is convolved (flipped) unless `flip_filter`; the output size along an axis is
+(size * up + pad_before + pad_after - taps) // down + 1.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+RESAMPLE_TAPS = (1.0, 3.0, 3.0, 1.0)
+
+
+def setup_filter(taps: Sequence[float] = RESAMPLE_TAPS, device: torch.device | None = None) -> Tensor:
+    """The separable 2-D filter [k, k] of `taps`, float32, that sums to one."""
+    one_axis = torch.tensor(taps, dtype=torch.float32, device=device)
+    kernel = torch.outer(one_axis, one_axis)
+    return kernel / kernel.sum()
+
+
+def upfirdn2d(
+    x: Tensor,
+    kernel: Tensor,
+    up: int = 1,
+    down: int = 1,
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+    flip_filter: bool = False,
+    gain: float = 1.0,
+) -> Tensor:
+    """Resample [N, C, H, W] by up/down with `kernel` [kh, kw]; see the module for the conventions.
+
+    The zeros that `up` inserts are never multiplied: a transposed convolution skips them. Decimation takes every
+    `down`-th pixel of a plain depthwise convolution, because the backward of a strided one is many times slower on CPUs.
+    """
+    channels = x.shape[1]
+    kh, kw = kernel.shape
+    left, right, top, bottom = padding
+    taps = (kernel * gain).to(x.dtype)
+    if up > 1:
+        weight = taps.flip(0, 1) if flip_filter else taps
+        weight = weight[None, None].expand(channels, 1, kh, kw).contiguous()
+        x = F.conv_transpose2d(x, weight, stride=up, groups=channels)
+        x = F.pad(x, (left - kw + 1, right - kw + up, top - kh + 1, bottom - kh + up))
+    else:
+        weight = taps if flip_filter else taps.flip(0, 1)
+        weight = weight[None, None].expand(channels, 1, kh, kw).contiguous()
+        if left == right >= 0 and top == bottom >= 0:
+            x = F.conv2d(x, weight, padding=(top, left), groups=channels)
+        else:
+            x = F.conv2d(F.pad(x, padding), weight, groups=channels)
+    return x[:, :, ::down, ::down] if down > 1 else x
+
+
+def upfirdn2d_reference(
+    x: Tensor,
+    kernel: Tensor,
+    up: int = 1,
+    down: int = 1,
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+    flip_filter: bool = False,
+    gain: float = 1.0,
+) -> Tensor:
+    """The same operation, step by step as its name says; the oracle for the fast path."""
+    n, c, h, w = x.shape
+    x = F.pad(x.reshape(n, c, h, 1, w, 1), (0, up - 1, 0, 0, 0, up - 1)).reshape(n, c, h * up, w * up)
+    x = F.pad(x, padding)
+    taps = (kernel if flip_filter else kernel.flip(0, 1)).to(x.dtype) * gain
+    x = F.conv2d(x, taps[None, None].expand(c, 1, -1, -1), groups=c)
+    return x[:, :, ::down, ::down]
+
+
+def upsample2d(x: Tensor, kernel: Tensor, up: int = 2) -> Tensor:
+    """Enlarge [N, C, H, W] `up` times; the mean grey value is kept."""
+    kh, kw = kernel.shape
+    padding = ((kw + up - 1) // 2, (kw - up) // 2, (kh + up - 1) // 2, (kh - up) // 2)
+    return upfirdn2d(x, kernel, up=up, padding=padding, gain=up**2)
+
+
+def downsample2d(x: Tensor, kernel: Tensor, down: int = 2) -> Tensor:
+    """Shrink [N, C, H, W] `down` times."""
+    kh, kw = kernel.shape
+    padding = ((kw - down + 1) // 2, (kw - down) // 2, (kh - down + 1) // 2, (kh - down) // 2)
+    return upfirdn2d(x, kernel, down=down, padding=padding)
