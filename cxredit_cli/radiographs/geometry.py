@@ -1,0 +1,63 @@
+"""From any rectangle to the network's square, without aliasing and without distortion."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cxredit_cli.errors import InputError
+
+Fit = Literal["crop", "pad"]
+
+
+def fit_square(pixels: NDArray[np.float32], resolution: int, fit: Fit = "crop") -> NDArray[np.float32]:
+    """Return `pixels` [H, W] in 0..1 as [resolution, resolution] in 0..1, the chest's proportions kept.
+
+    `crop` keeps the centre square; `pad` keeps everything and adds black. Down-sampling averages the exact area
+    under each new pixel; up-sampling is bicubic. Raises InputError for an unknown `fit` or a resolution below 1.
+    """
+    if resolution < 1:
+        raise InputError(f"The resolution must be at least 1, not {resolution}.")
+    if fit == "crop":
+        square = _crop(pixels)
+    elif fit == "pad":
+        square = _pad(pixels)
+    else:
+        raise InputError(f"The fit must be 'crop' or 'pad', not '{fit}'.")
+    side = square.shape[0]
+    if side == resolution:
+        return np.ascontiguousarray(square, dtype=np.float32)
+    if side < resolution:
+        image = Image.fromarray(np.ascontiguousarray(square, dtype=np.float32))
+        enlarged = np.asarray(image.resize((resolution, resolution), Image.Resampling.BICUBIC), dtype=np.float32)
+        return np.clip(enlarged, 0, 1)
+    return np.clip(_average(_average(square, resolution).T, resolution).T, 0, 1).astype(np.float32, order="C")
+
+
+def _crop(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = pixels.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return pixels[top : top + side, left : left + side]
+
+
+def _pad(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = pixels.shape
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    return np.pad(pixels, ((top, side - height - top), (left, side - width - left)))
+
+
+def _average(values: NDArray[np.float32], count: int) -> NDArray[np.float64]:
+    """Average axis 0 over `count` equal intervals, a pixel on an edge counted by the share that lies inside.
+
+    The integral up to an edge is a cumulative sum plus a share of the next pixel; differences are the areas.
+    """
+    length = values.shape[0]
+    integral = np.zeros((length + 1, values.shape[1]))
+    np.cumsum(values, axis=0, dtype=np.float64, out=integral[1:])
+    edges = np.arange(count + 1) * length / count
+    whole = np.minimum(edges.astype(np.int64), length - 1)
+    at_edges = integral[whole] + (edges - whole)[:, None] * values[whole]
+    return np.diff(at_edges, axis=0) * (count / length)
