@@ -1,0 +1,209 @@
+"""Training of the encoder with a frozen generator: the CRG training of Saboo et al. 2020 (arXiv 2109.01071).
+
+A run lives in the model's folder `encoder-training`: the checkpoint (everything needed to go on bit for bit),
+stats.jsonl and TensorBoard events, and grids of held-out reconstructions. The trained encoder goes into the model's
+folder itself.
+"""
+
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from cxredit_cli.errors import MismatchError
+from cxredit_cli.networks.encoder import Encoder, EncoderConfig
+from cxredit_cli.networks.generator import Generator
+from cxredit_cli.progress import Progress
+from cxredit_cli.storage.dataset import Dataset
+from cxredit_cli.storage.models import Model, save_encoder
+from cxredit_cli.training.checkpointing import (
+    load_checkpoint,
+    load_module,
+    load_optimizer,
+    module_tensors,
+    optimizer_tensors,
+    save_checkpoint,
+)
+from cxredit_cli.training.encoder_losses import LossWeights, real_terms, synthetic_terms, weighted_sum
+from cxredit_cli.training.encoder_probes import Probes
+from cxredit_cli.training.gan import iteration_seed
+from cxredit_cli.training.images import TrainingImages
+from cxredit_cli.training.logs import Means, RunLog
+
+RUN_FOLDER, CHECKPOINT = "encoder-training", "checkpoint.safetensors"
+SHOWN = ("val_psnr", "val_ssim", "code_error")
+EMA_RAMP = 0.05  # the half-life of the average is at most this share of what was trained so far (as StyleGAN2's)
+CHECKPOINT_SECONDS = 60  # a ResNet-101's checkpoint is 1.6 GB, so not at every tick of a fast device
+FIXED_OPTIONS = ("space", "depth", "width", "batch", "seed")  # the others may be changed when a run goes on
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderTraining:
+    """The choices of a run; those that cannot change when it goes on are compared with the checkpoint's."""
+
+    space: Literal["w", "w+"] = "w"
+    depth: int = 101
+    width: int = 64
+    batch: int = 16  # synthetic and as many real images an iteration
+    seed: int = 0
+    learning_rate: float = 5e-4
+    weights: LossWeights = field(default_factory=LossWeights)
+    ema_kimg: float = 10.0  # half-life of the averaged weights
+    tick_kimg: float = 1.0  # between lines of the log
+    held_out: int = 64  # images, real and synthetic, that the figures are of
+
+    def encoder_config(self, generator: Generator) -> EncoderConfig:
+        """The architecture that this run trains for `generator`."""
+        num_outputs = 1 if self.space == "w" else generator.num_ws
+        return EncoderConfig(generator.resolution, generator.w_dim, num_outputs, self.depth, self.width)
+
+
+def train_encoder(
+    model: Model,
+    dataset: Dataset,
+    options: EncoderTraining,
+    *,
+    kimg: float | None,
+    minutes: float | None,
+    progress: Progress,
+    initial: Encoder | None = None,
+) -> dict[str, float]:
+    """Train until `kimg` thousand real images or `minutes` of training in all; return the last held-out figures.
+
+    Goes on from the checkpoint in `model.path`/encoder-training, exactly as if it had never stopped; `initial` gives
+    the first weights of a new run. The averaged encoder is written into `model.path` with every checkpoint.
+    """
+    generator, device = model.generator, model.generator.mapping.w_avg.device
+    images = TrainingImages(dataset, "train", generator.resolution, device, options.seed)
+    held_out = TrainingImages(dataset, "val", generator.resolution, device, seed=0)
+    probes = Probes.make(generator, held_out.batch(0, min(options.held_out, len(held_out))), options.held_out)
+
+    torch.manual_seed(options.seed)  # for the initial weights; later randomness has seeds of its own
+    encoder = Encoder(options.encoder_config(generator))
+    encoder.set_code_statistics(*(statistic.cpu() for statistic in generator.w_statistics()))
+    if initial is not None:
+        start_from(encoder, initial)
+    encoder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = deepcopy(encoder).requires_grad_(False)
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=options.learning_rate)
+    run = model.path / RUN_FOLDER
+    iteration, spent = 0, 0.0
+    if (run / CHECKPOINT).exists():
+        tensors, state = load_checkpoint(run / CHECKPOINT)
+        check_same_run(state, model, options, run)
+        load_module("encoder", encoder, tensors)
+        load_module("average", average, tensors)
+        load_optimizer("optimizer", optimizer, tensors)
+        iteration, spent = state["iteration"], state["seconds"]
+
+    kimg_per_iteration = options.batch / 1000
+    tick = max(1, round(options.tick_kimg / kimg_per_iteration))
+    seen = iteration * kimg_per_iteration
+    log, means, figures = RunLog(run, resume_at=seen), Means(), probes.figures(average, generator)
+    started = saved = time.monotonic()
+
+    def within_budget() -> bool:
+        seconds = spent + time.monotonic() - started
+        return (kimg is None or seen < kimg - 1e-9) and (minutes is None or seconds < 60 * minutes)
+
+    progress.start("train-encoder", None if kimg is None else round(kimg * 1000), round(seen * 1000))
+    done = not within_budget()
+    while not done:
+        # All randomness of an iteration comes from its number, so that a run can be taken up anywhere.
+        random = torch.Generator().manual_seed(iteration_seed(options.seed, iteration))
+        z = torch.randn(options.batch, generator.z_dim, generator=random).to(device, non_blocking=True)
+        real = images.batch(iteration * options.batch, options.batch)
+
+        # First update: synthetic images, whose codes are known.
+        with torch.no_grad():
+            w = generator.mapping(z)[:, None]
+        terms = synthetic_terms(encoder, generator, w)
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(weighted_sum(terms, options.weights))
+        optimizer.step()
+        means.add(**{f"synthetic_{name}": value for name, value in terms.items()})
+
+        # Second update: real images, which have no known code.
+        terms = real_terms(encoder, generator, real)
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(weighted_sum(terms, options.weights))
+        optimizer.step()
+        means.add(**{f"real_{name}": value for name, value in terms.items()})
+
+        iteration += 1
+        seen = iteration * kimg_per_iteration
+        half_life = min(options.ema_kimg, seen * EMA_RAMP)
+        update_average(average, encoder, decay=0.5 ** (kimg_per_iteration / half_life))
+
+        done = not within_budget()
+        if iteration % tick == 0 or done:
+            figures = probes.figures(average, generator)
+            seconds = spent + time.monotonic() - started
+            log.write(seen, {**means.read(), **figures, "seconds": seconds})
+            if done or time.monotonic() - saved >= CHECKPOINT_SECONDS:
+                probes.save_grid(run / f"reconstructions{round(seen):06d}.png", average, generator, model.name)
+                training = {"kimg": round(seen, 3), "minutes": round(seconds / 60, 1), "real_images": len(images)}
+                save_encoder(model.path, average, {**asdict(options), **training, "held_out_figures": figures})
+                save_run(run / CHECKPOINT, encoder, average, optimizer, model, options, iteration, seconds)
+                saved = time.monotonic()
+        progress.advance(round(seen * 1000), **{name: figures[name] for name in SHOWN})
+    log.close()
+    progress.finish()
+    return figures
+
+
+def start_from(encoder: Encoder, initial: Encoder) -> None:
+    """Give a new encoder the weights of another one of its architecture; the code statistics stay this generator's."""
+    if initial.config != encoder.config:
+        raise MismatchError(
+            f"The encoder to start from is {initial.config} and {encoder.config} is asked for; use the same --depth, "
+            "--width and --space, and a model of the same resolution."
+        )
+    weights = {name: value for name, value in initial.state_dict().items() if not name.startswith("w_")}
+    encoder.load_state_dict(weights, strict=False)
+
+
+def update_average(average: Encoder, encoder: Encoder, decay: float) -> None:
+    """Exponential moving average of the weights, in place."""
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(encoder.parameters()), 1 - decay)
+
+
+def save_run(
+    path: Path,
+    encoder: Encoder,
+    average: Encoder,
+    optimizer: torch.optim.Optimizer,
+    model: Model,
+    options: EncoderTraining,
+    iteration: int,
+    seconds: float,
+) -> None:
+    """Write the checkpoint: all that a run needs to go on bit for bit."""
+    tensors = {
+        **module_tensors("encoder", encoder),
+        **module_tensors("average", average),
+        **optimizer_tensors("optimizer", optimizer),
+    }
+    counters = {"iteration": iteration, "seconds": seconds}
+    save_checkpoint(path, tensors, {**counters, "generator": model.fingerprint, "options": asdict(options)})
+
+
+def check_same_run(state: Mapping[str, Any], model: Model, options: EncoderTraining, run: Path) -> None:
+    """Raise MismatchError if the checkpoint is of another generator or of a run with other fixed options."""
+    if state["generator"] != model.fingerprint:
+        raise MismatchError(
+            f"The run in {run} trains an encoder of the generator {state['generator']}, but the model is "
+            f"{model.fingerprint}; delete or rename that folder to start anew."
+        )
+    for name in FIXED_OPTIONS:
+        was, wanted = state["options"][name], asdict(options)[name]
+        if was != wanted:
+            raise MismatchError(
+                f"The run in {run} was begun with {name} {was} and {wanted} is asked for; use --{name} {was} "
+                "to carry on, or delete or rename that folder to start anew."
+            )

@@ -1,0 +1,77 @@
+"""The two losses of the encoder's training, term by term (Saboo et al. 2020, arXiv 2109.01071)."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call
+
+from cxredit_cli.evaluation.reconstruction import ssim
+from cxredit_cli.networks.encoder import Encoder
+from cxredit_cli.networks.generator import Generator
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """What each term counts; the paper has 1 throughout."""
+
+    code: float = 1.0
+    pixel: float = 1.0
+    ssim: float = 1.0
+    features: float = 1.0
+
+
+def synthetic_terms(encoder: Encoder, generator: Generator, w: Tensor) -> dict[str, Tensor]:
+    """The terms for synthetic images, whose codes w [N, 1, w_dim] are known; w^ = E(x), x = G(w), x^ = G(w^).
+
+    code: L1(w, w^). pixel: L2(x, x^). ssim: 1 - SSIM(x, x^). features: sum_i 1/N_i ||G_i(w) - G_i(w^)||_1.
+    """
+    with torch.no_grad():
+        *features, images = generator.synthesis.features(w)
+    with half_precision(generator, images.device):
+        w_hat = encoder(images)
+    *features_hat, reconstructions = generator.synthesis.features(w_hat)
+    return {
+        "code": F.l1_loss(w_hat, w.expand_as(w_hat)),
+        "pixel": F.mse_loss(reconstructions, images),
+        "ssim": 1 - ssim(reconstructions, images).mean(),
+        "features": feature_distance(features_hat, features),
+    }
+
+
+def real_terms(encoder: Encoder, generator: Generator, images: Tensor) -> dict[str, Tensor]:
+    """The terms for real images I [N, 1, R, R] in [-1, 1]; I^ = G(E(I)).
+
+    pixel: L2(I, I^). ssim: 1 - SSIM(I, I^). features: sum_i 1/N_i ||E_i(I) - E_i(I^)||_1. In that last term E only
+    looks: its weights are held, for an E that learnt from it would make its features blind to the difference.
+    """
+    with half_precision(generator, images.device):
+        w_hat, features = encoder(images, return_features=True)
+    reconstructions = generator.synthesis(w_hat)
+    held = {name: tensor.detach() for name, tensor in encoder.named_parameters()}
+    with half_precision(generator, images.device):
+        _, features_hat = functional_call(encoder, held, (reconstructions,), {"return_features": True})
+    return {
+        "pixel": F.mse_loss(reconstructions, images),
+        "ssim": 1 - ssim(reconstructions, images).mean(),
+        "features": feature_distance(features_hat, [layer.detach() for layer in features]),
+    }
+
+
+def weighted_sum(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
+    """One loss of the terms."""
+    return torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+
+
+def feature_distance(features: list[Tensor], others: list[Tensor]) -> Tensor:
+    """sum_i 1/N_i ||a_i - b_i||_1, with N_i the number of values of map i, mean over the batch."""
+    distances = [F.l1_loss(a.float(), b.float()) for a, b in zip(features, others, strict=True)]
+    return torch.stack(distances).sum()
+
+
+def half_precision(generator: Generator, device: torch.device) -> AbstractContextManager[None]:
+    """Let E compute in bfloat16 where the generator does; weights, normalisation and losses stay float32."""
+    precision = generator.synthesis.precision
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision != torch.float32)

@@ -1,0 +1,72 @@
+"""How well an encoder in training does, on radiographs of other patients and on synthetic images with known codes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cxredit_cli.evaluation.reconstruction import psnr, ssim
+from cxredit_cli.networks.encoder import Encoder
+from cxredit_cli.networks.generator import Generator
+from cxredit_cli.radiographs.write import write_png
+from cxredit_cli.report.grids import image_grid
+from cxredit_cli.training.gan import iteration_seed
+
+BATCH = 16
+GRID_COLUMNS, GRID_ROWS = 8, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """The held-out images and codes by which training is judged; fixed for a run."""
+
+    images: Tensor  # real, of patients that are not trained on: [N, 1, R, R]
+    codes: Tensor  # [M, 1, w_dim] of random z that training never draws
+    synthetic: Tensor  # their images
+    code_variance: Tensor  # mean squared distance of the codes to the mean code
+
+    @classmethod
+    @torch.no_grad()
+    def make(cls, generator: Generator, images: Tensor, count: int) -> Self:
+        """Take the held-out images and draw `count` codes, of a seed that no iteration has."""
+        random = torch.Generator().manual_seed(iteration_seed(0, -1))
+        z = torch.randn(count, generator.z_dim, generator=random).to(images.device)
+        codes = generator.mapping(z)[:, None]
+        synthetic = torch.cat([generator.synthesis(part) for part in torch.split(codes, BATCH)])
+        mean, _ = generator.w_statistics()
+        return cls(images, codes, synthetic, (codes - mean).square().mean())
+
+    @torch.no_grad()
+    def figures(self, encoder: Encoder, generator: Generator) -> dict[str, float]:
+        """PSNR (dB) and SSIM on both, and the code error: 0 for exact codes, 1 for answering with the mean code."""
+        real, _ = reconstruct(encoder, generator, self.images)
+        made, codes = reconstruct(encoder, generator, self.synthetic)
+        synthetic = self.synthetic.clamp(-1, 1)
+        values = {
+            "val_psnr": psnr(self.images, real).mean(),
+            "val_ssim": ssim(self.images, real).mean(),
+            "synthetic_psnr": psnr(synthetic, made).mean(),
+            "synthetic_ssim": ssim(synthetic, made).mean(),
+            "code_error": (codes - self.codes).square().mean() / self.code_variance,
+        }
+        return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+
+    def save_grid(self, path: Path, encoder: Encoder, generator: Generator, model: str) -> None:
+        """Write rows of held-out images, below each row its reconstructions."""
+        images = self.images[: GRID_COLUMNS * GRID_ROWS]
+        reconstructions, _ = reconstruct(encoder, generator, images)
+        rows = zip(torch.split(images, GRID_COLUMNS), torch.split(reconstructions, GRID_COLUMNS), strict=True)
+        columns = min(GRID_COLUMNS, len(images))
+        pixels = np.concatenate([image_grid(part, columns) for row in rows for part in row])
+        text = {"Description": "Held-out radiographs; below each its synthetic reconstruction", "Model": model}
+        write_png(path, pixels, text)
+
+
+@torch.no_grad()
+def reconstruct(encoder: Encoder, generator: Generator, images: Tensor) -> tuple[Tensor, Tensor]:
+    """G(E(I)) [N, 1, R, R], clamped to [-1, 1], and the codes."""
+    codes = torch.cat([encoder(part) for part in torch.split(images, BATCH)])
+    return torch.cat([generator.synthesis(part).clamp(-1, 1) for part in torch.split(codes, BATCH)]), codes
