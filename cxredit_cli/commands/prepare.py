@@ -1,5 +1,116 @@
-"""`cxredit prepare`."""
+"""`cxredit prepare`: images and their labels into one dataset."""
+
+import csv
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
+
+if TYPE_CHECKING:
+    from cxredit_cli.radiographs.geometry import Fit
+    from cxredit_cli.storage.preparation import Report
+
+NAMED_AT_END = 20
 
 
-def command() -> None:
-    """Not written yet."""
+def command(
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders, globs or zips; - reads paths from stdin.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV of NIH ChestX-ray14, of CheXpert, or with name and label columns.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The dataset to write.")] = Path("dataset.h5"),
+    view: Annotated[str | None, typer.Option(help="Keep this view alone, such as PA.")] = None,
+    resolution: Annotated[int, typer.Option(help="Height and width of the prepared images.")] = 128,
+    fit: Annotated[str, typer.Option(help="crop (the centre square) or pad (everything, with black).")] = "crop",
+    val_fraction: Annotated[float, typer.Option(help="Share of the patients that is held out.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Chooses which patients are held out.")] = 0,
+    bits: Annotated[int, typer.Option(help="8 or 16 bits a pixel.")] = 8,
+    include: Annotated[list[str] | None, typer.Option(help="Keep images with this label; may be repeated.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Leave out images with this label; repeatable.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that read; one a CPU if not given.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Make dataset.h5 from images and a CSV of labels, split by patient.
+
+    Run the same command again after an interruption: it carries on. What was left out is listed in
+    <output>_skipped.csv.
+    """
+    from cxredit_cli.radiographs.sources import list_sources
+    from cxredit_cli.storage.labels import read_labels
+    from cxredit_cli.storage.preparation import Options, prepare
+
+    options = Options(
+        resolution=resolution,
+        fit=cast("Fit", fit),
+        bits=cast(Literal[8, 16], bits),
+        val_fraction=val_fraction,
+        seed=seed,
+        view=view,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+    )
+    table = None if labels is None else read_labels(labels)
+    report = prepare(list_sources(inputs, sys.stdin), output, options, table, ConsoleProgress(), workers)
+    skipped = _write_skipped(report)
+    if json:
+        print_json(_document(report, skipped))
+    else:
+        _print(report, options.resolution, skipped)
+    if report.unreadable_count:
+        for name, reason in report.unreadable[:NAMED_AT_END]:
+            stderr.print(f"{name}: {reason}", markup=False)
+        if len(report.unreadable) > NAMED_AT_END:
+            stderr.print(f"and {len(report.unreadable) - NAMED_AT_END} more, listed in {skipped}", markup=False)
+        raise typer.Exit(1)
+
+
+def _write_skipped(report: "Report") -> Path | None:
+    from cxredit_cli.storage.atomic import write_text
+
+    path = report.path.with_name(f"{report.path.stem}_skipped.csv")
+    if not report.skipped:
+        path.unlink(missing_ok=True)  # of an earlier dataset
+        return None
+    if report.unreadable_count == len(report.unreadable):
+        # Else an earlier run finished the dataset, and only its own list says what could not be read.
+        text = StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("name", "reason"))
+        writer.writerows(report.skipped_names)
+        write_text(path, text.getvalue())
+    return path
+
+
+def _document(report: "Report", skipped: Path | None) -> dict[str, object]:
+    return {
+        "dataset": str(report.path),
+        "images": report.images,
+        "patients": report.patients,
+        "splits": report.splits,
+        "skipped": report.skipped,
+        "skipped_list": None if skipped is None else str(skipped),
+        "unreadable": [{"name": name, "reason": reason} for name, reason in report.unreadable],
+        "label_rows_without_image": report.rows_without_image,
+        "already_done": report.resumed,
+    }
+
+
+def _print(report: "Report", resolution: int, skipped: Path | None) -> None:
+    def say(line: str) -> None:
+        stdout.print(line, markup=False)
+
+    say(f"{report.path}: {report.images:,} images of {report.patients:,} patients at {resolution}x{resolution}")
+    for split, count in report.splits.items():
+        say(f"  {split:5} {count['images']:>8,} images of {count['patients']:,} patients")
+    if report.skipped:
+        say(f"  skipped {sum(report.skipped.values()):,} images, listed in {skipped}:")
+        for reason, images in report.skipped.items():
+            say(f"    {images:>8,} {reason}")
+    if report.rows_without_image:
+        say(f"  {report.rows_without_image:,} rows of the label table have no image here")
+    if report.resumed:
+        say(f"  {report.resumed:,} images were already done")

@@ -177,7 +177,7 @@ def _display(dataset: pydicom.Dataset, stored: NDArray[Any], reading: list[str])
 
 
 def _padding(dataset: pydicom.Dataset, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Return where the picture is padding (DICOM PS3.3 C.7.5.1.1.2), in stored values; None if nowhere or everywhere."""
+    """Return where the stored values are padding (DICOM PS3.3 C.7.5.1.1.2); None if nowhere or everywhere."""
     if dataset.get("PixelPaddingValue") is None:
         return None
     signed = np.issubdtype(stored.dtype, np.signedinteger)
@@ -224,7 +224,7 @@ def _voi(
     if dataset.get("VOILUTSequence"):
         looked_up, white = _look_up(dataset, dataset.VOILUTSequence[0], values, limits)
         reading.append("VOI LUT")
-        return looked_up / np.float32(white)
+        return np.asarray(looked_up / white, dtype=np.float32)
     inside = values if padding is None else values[~padding]
     centre, width = _number(dataset, "WindowCenter"), _number(dataset, "WindowWidth")
     if centre is not None and width is not None:
@@ -251,7 +251,7 @@ def window(values: NDArray[np.floating], centre: float, width: float, function: 
         shown = values > centre - 0.5
     else:
         shown = np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
-    return shown.astype(np.float32)
+    return np.asarray(shown, dtype=np.float32)
 
 
 def _by_range(
@@ -270,7 +270,8 @@ def _by_range(
         reading.append(f"no window, stretched from {low:g}..{high:g}")
     else:
         reading.append(f"no window, full range {low:g}..{high:g}")
-    return np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
+    shown = (values - np.float32(low)) / np.float32(high - low)
+    return np.asarray(np.clip(shown, 0, 1), dtype=np.float32)
 
 
 def _look_up(

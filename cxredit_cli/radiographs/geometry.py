@@ -32,7 +32,17 @@ def fit_square(pixels: NDArray[np.float32], resolution: int, fit: Fit = "crop") 
         image = Image.fromarray(np.ascontiguousarray(square, dtype=np.float32))
         enlarged = np.asarray(image.resize((resolution, resolution), Image.Resampling.BICUBIC), dtype=np.float32)
         return np.clip(enlarged, 0, 1)
-    return np.clip(_average(_average(square, resolution).T, resolution).T, 0, 1).astype(np.float32, order="C")
+    shrunk = _shrink(square, resolution)
+    return np.ascontiguousarray(np.clip(shrunk, 0, 1), dtype=np.float32)
+
+
+def _shrink(square: NDArray[np.float32], resolution: int) -> NDArray[np.floating]:
+    share, left = divmod(square.shape[0], resolution)
+    if left == 0:  # whole pixels: the common case, an order of magnitude faster
+        blocks = square.reshape(resolution, share, resolution, share)
+        averaged: NDArray[np.floating] = blocks.mean(axis=3).mean(axis=1)
+        return averaged
+    return _average(_average(square, resolution).T, resolution).T
 
 
 def _crop(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -49,7 +59,7 @@ def _pad(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(pixels, ((top, side - height - top), (left, side - width - left)))
 
 
-def _average(values: NDArray[np.float32], count: int) -> NDArray[np.float64]:
+def _average(values: NDArray[np.floating], count: int) -> NDArray[np.float64]:
     """Average axis 0 over `count` equal intervals, a pixel on an edge counted by the share that lies inside.
 
     The integral up to an edge is a cumulative sum plus a share of the next pixel; differences are the areas.
@@ -60,4 +70,4 @@ def _average(values: NDArray[np.float32], count: int) -> NDArray[np.float64]:
     edges = np.arange(count + 1) * length / count
     whole = np.minimum(edges.astype(np.int64), length - 1)
     at_edges = integral[whole] + (edges - whole)[:, None] * values[whole]
-    return np.diff(at_edges, axis=0) * (count / length)
+    return np.asarray(np.diff(at_edges, axis=0) * (count / length))

@@ -55,7 +55,7 @@ def _read(content: bytes, source: Source) -> tuple[NDArray[np.float32], str]:
 
 def _read_picture(content: bytes) -> tuple[NDArray[np.float32], str]:
     try:
-        image = Image.open(BytesIO(content), formats=PILLOW_FORMATS)
+        image: Image.Image = Image.open(BytesIO(content), formats=PILLOW_FORMATS)
         frames = getattr(image, "n_frames", 1)
         if frames > 1:
             raise UnreadableImageError(f"it holds {frames} frames; expected a single radiograph.")

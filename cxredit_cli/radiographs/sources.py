@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
@@ -203,7 +204,7 @@ def _unique_names(sources: list[Source]) -> list[Source]:
     clashes = [index for indices in by_name.values() if len(indices) > 1 for index in indices]
     if clashes:
         full = {index: sources[index].parts for index in clashes}
-        common = len(os.path.commonprefix(list(full.values())))
+        common = next(depth for depth, level in enumerate(zip_longest(*full.values())) if len(set(level)) > 1)
         sources = list(sources)
         for index in clashes:
             sources[index] = replace(sources[index], name="/".join(part for part in full[index][common:] if part))

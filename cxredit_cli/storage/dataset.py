@@ -1,0 +1,175 @@
+"""The dataset that training reads: HDF5 with every image at one resolution, and what is known of each."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cxredit_cli.errors import InputError, MismatchError
+from cxredit_cli.progress import Progress, SilentProgress
+from cxredit_cli.radiographs.geometry import Fit
+
+SCHEMA, VERSION = "cxredit-dataset", 1
+Split = Literal["train", "val"]
+
+
+def split_of(patient_id: str, val_fraction: float, seed: int) -> Split:
+    """Return the split of a patient. It depends on nothing else, so it stays when images are added."""
+    digest = hashlib.sha256(f"{seed}:{patient_id}".encode()).digest()
+    return "val" if int.from_bytes(digest[:8], "big") / 2**64 < val_fraction else "train"
+
+
+class Dataset:
+    """A read-only view of a prepared dataset; threads and processes may share it, and it pickles as its path."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Check the header. Raises InputError for a file that is no dataset, MismatchError for a newer one."""
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise InputError(f"The dataset {path} does not exist; make it with `cxredit prepare`.")
+        try:
+            with h5py.File(self.path, "r") as file:
+                self.attributes: dict[str, Any] = dict(file.attrs)
+                images = file.get("images")
+                if self.attributes.get("schema") != SCHEMA or images is None:
+                    raise InputError(f"{path} is HDF5 but no dataset; make one with `cxredit prepare`.")
+                self._shape: tuple[int, int, int] = images.shape
+                self._dtype = images.dtype
+                self._offset: int | None = images.id.get_offset()
+        except OSError as error:
+            raise InputError(f"{path} is no readable dataset; make it again with `cxredit prepare`.") from error
+        if int(self.attributes["version"]) > VERSION:
+            raise MismatchError(
+                f"{path} has version {self.attributes['version']} of the dataset format and this cxredit reads "
+                f"{VERSION}; update cxredit."
+            )
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_pixels"}
+
+    @property
+    def resolution(self) -> int:
+        """Height and width of every image."""
+        return self._shape[1]
+
+    @property
+    def white(self) -> int:
+        """The value of white: 255, or 65535 in a dataset of 16 bits."""
+        return int(np.iinfo(self._dtype).max)
+
+    @cached_property
+    def _pixels(self) -> Any:
+        if self._offset is not None:  # contiguous, as `prepare` writes it: no lock and no copy between processes
+            return np.memmap(self.path, dtype=self._dtype, mode="r", offset=self._offset, shape=self._shape)
+        with h5py.File(self.path, "r") as file:
+            return file["images"][:]
+
+    def images(self, indices: Sequence[int] | NDArray[np.integer] | slice) -> NDArray[Any]:
+        """Return images [n, H, W] uint8 or uint16, in the order of `indices`, repeats allowed."""
+        wanted = indices if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)
+        return np.array(self._pixels[wanted])
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The name of each image's source."""
+        return self._strings("name")
+
+    @cached_property
+    def patient_ids(self) -> list[str]:
+        """The patient of each image, from the label table; the image's own name where it is unknown."""
+        return self._strings("patient_id")
+
+    @cached_property
+    def views(self) -> list[str]:
+        """PA, AP, LATERAL, or "" where unknown."""
+        return self._strings("view")
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The labels of each image as "A|B", "" where unknown."""
+        return self._strings("labels")
+
+    @cached_property
+    def splits(self) -> list[str]:
+        """train or val."""
+        return self._strings("split")
+
+    @cached_property
+    def readings(self) -> list[str]:
+        """How each image was read."""
+        return self._strings("reading")
+
+    @cached_property
+    def columns(self) -> dict[str, list[str]]:
+        """Every column of the label table, by its header."""
+        with h5py.File(self.path, "r") as file:
+            return {column.attrs["header"]: list(column.asstr()[:]) for column in file["columns"].values()}
+
+    def has_label(self, label: str) -> NDArray[np.bool_]:
+        """Return for each image whether `label` is among its labels."""
+        return np.array([label in labels.split("|") for labels in self.labels], dtype=bool)
+
+    def indices(self, split: str | None = None, view: str | None = None, label: str | None = None) -> NDArray[np.int64]:
+        """Return the indices of the images in `split`, with `view` and with `label`; None does not filter."""
+        keep = np.ones(len(self), dtype=bool)
+        if split is not None:
+            keep &= np.array(self.splits) == split
+        if view is not None:
+            keep &= np.array(self.views) == view
+        if label is not None:
+            keep &= self.has_label(label)
+        return np.flatnonzero(keep)
+
+    def _strings(self, name: str) -> list[str]:
+        with h5py.File(self.path, "r") as file:
+            return list(file[name].asstr()[:])
+
+
+def open_images(
+    path: str | Path,
+    resolution: int | None = None,
+    fit: Fit = "crop",
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Dataset:
+    """Open a dataset, or a folder, zip or single image as one.
+
+    Images are prepared once (at 128 pixels unless `resolution` says otherwise, all in the split "train" or "val" by
+    name) into a dataset beside the folder or zip, or in the temporary folder where that is read-only, and prepared
+    again when a file changes. Raises MismatchError if a dataset has another resolution than asked for.
+    """
+    path = Path(path)
+    if path.is_file() and h5py.is_hdf5(path):
+        dataset = Dataset(path)
+        if resolution is not None and dataset.resolution != resolution:
+            raise MismatchError(
+                f"{path} holds images of {dataset.resolution} pixels and {resolution} are needed; prepare it again "
+                f"with --resolution {resolution}."
+            )
+        return dataset
+    if not path.exists():
+        raise InputError(f"{path} does not exist; make a dataset with `cxredit prepare`, or name a folder or zip.")
+    from cxredit_cli.radiographs.sources import list_sources
+    from cxredit_cli.storage.preparation import Options, prepare
+
+    options = Options(resolution=resolution or 128, fit=fit)
+    real = path.resolve()
+    name = f"{real.name}-{options.resolution}-{fit}.h5"
+    beside = real.parent / name
+    if not os.access(real.parent, os.W_OK):
+        beside = Path(tempfile.gettempdir()) / f"cxredit-{hashlib.sha256(os.fsencode(real)).hexdigest()[:12]}-{name}"
+    progress = progress or SilentProgress()
+    report = prepare(list_sources([path]), beside, options, progress=progress, workers=workers)
+    for skipped, reason in report.unreadable:
+        progress.message(f"{skipped}: {reason}")
+    return Dataset(beside)
