@@ -1,5 +1,100 @@
-"""`cxredit train-gan`."""
+"""`cxredit train-gan`: train a StyleGAN2 generator on radiographs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 
-def command() -> None:
-    """Not written yet."""
+def command(
+    images: Annotated[Path, typer.Argument(help="Dataset of `prepare`, or a folder or zip of images.")] = Path("dataset.h5"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Model folder to write; run again to carry on.")] = Path("model"),
+    resolution: Annotated[int | None, typer.Option(help="Picture size, a power of two; default: the dataset's.")] = None,
+    kimg: Annotated[float | None, typer.Option(help="Stop after this many thousand images in all.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes of training in all.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="auto, small, stylegan2, paper256, paper512 or paper1024; default: small on a CPU, else auto."),
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Images an iteration.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of both networks.")] = None,
+    gamma: Annotated[float | None, typer.Option(help="R1 weight at the final resolution.")] = None,
+    pl_weight: Annotated[
+        float | None, typer.Option(help="Path length weight, in the last stage; 0 is off. Default: 2, on a CPU 0.")
+    ] = None,
+    channel_base: Annotated[int | None, typer.Option(help="Feature maps times resolution, of both networks.")] = None,
+    channel_max: Annotated[int | None, typer.Option(help="Most feature maps of a layer.")] = None,
+    dim: Annotated[int | None, typer.Option(help="Dimensions of z and of w; default 512.")] = None,
+    augment: Annotated[bool, typer.Option(help="Adaptive augmentation of what the discriminator sees.")] = True,
+    grow_from: Annotated[
+        int | None, typer.Option(help="First picture size when growing; 0 is off. Default: 32 on a CPU, else off.")
+    ] = None,
+    grow_kimg: Annotated[str, typer.Option(help="Thousand images at each size before the last.")] = "30,60",
+    init_from: Annotated[
+        Path | None, typer.Option(help="Start from the networks of this model, of the same or a smaller resolution.")
+    ] = None,
+    snapshot_kimg: Annotated[float, typer.Option(help="Thousand images between checkpoints and sample grids.")] = 2.0,
+    name: Annotated[str, typer.Option(help="Name of the model, stored in it and in what it makes.")] = "model",
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Train a StyleGAN2 generator (dataset.h5 -> model/). Run the same command again to carry on."""
+    from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
+    from cxredit_cli.devices import resolve_device, resolve_precision
+    from cxredit_cli.errors import InputError
+    from cxredit_cli.storage.dataset import open_images
+    from cxredit_cli.storage.models import DISCRIMINATOR, GENERATOR, load_model
+    from cxredit_cli.training.gan import train_gan
+    from cxredit_cli.training.presets import gan_config
+
+    if kimg is None and minutes is None:
+        kimg = 25000.0
+    target = resolve_device(device)
+    dtype = resolve_precision(precision, target)
+    dataset = open_images(images, resolution)
+    side = resolution or dataset.resolution
+    if side < 8 or side & (side - 1):
+        raise InputError(f"--resolution must be a power of two of at least 8, but it is {side}; prepare the images so.")
+    try:
+        spent = tuple(float(part) for part in grow_kimg.split(",") if part)
+    except ValueError:
+        raise InputError(f"--grow-kimg takes numbers such as 30,60, but it is '{grow_kimg}'.") from None
+    config = gan_config(
+        side,
+        target,
+        dtype,
+        preset=preset,
+        grow_from=grow_from,
+        grow_kimg=spent,
+        pl_weight=pl_weight,
+        overrides={
+            "batch": batch,
+            "lr": lr,
+            "gamma": gamma,
+            "channel_base": channel_base,
+            "channel_max": channel_max,
+            "dim": dim,
+            "augment_target": None if augment else 0.0,
+        },
+        seed=seed,
+    )
+    run = train_gan(
+        dataset,
+        out,
+        config,
+        kimg=kimg,
+        minutes=minutes,
+        snapshot_kimg=snapshot_kimg,
+        device=target,
+        precision=dtype,
+        init_from=None if init_from is None else load_model(init_from, parts=(GENERATOR, DISCRIMINATOR)),
+        info={"name": name, "preprocessing": dataset.preprocessing(), "training": dataset.description()},
+        progress=ConsoleProgress(),
+    )
+    result = {"model": str(out), "kimg": run.nimg / 1000, "minutes": round(run.seconds / 60, 1)}
+    if json:
+        print_json(result)
+    else:
+        stdout.print(f"{out}: {side}x{side}, {result['kimg']:g} kimg in {result['minutes']:g} minutes of training.")

@@ -16,7 +16,7 @@ from cxredit_cli.errors import InputError
 from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfig
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
-from cxredit_cli.storage.atomic import replacing
+from cxredit_cli.storage.atomic import written_aside
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
 SCHEMA_VERSION = 1
@@ -130,7 +130,7 @@ def read_info(folder: Path) -> dict[str, Any]:
 def _merge_info(folder: Path, info: Mapping[str, Any]) -> None:
     path = folder / "model.json"
     merged = {**(read_info(folder) if path.is_file() else {}), **info, "schema_version": SCHEMA_VERSION}
-    with replacing(path) as partial:
+    with written_aside(path) as partial:
         partial.write_text(json.dumps(merged, indent=2) + "\n")
 
 
@@ -146,7 +146,7 @@ def _cast(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, T
 
 
 def _write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    with replacing(path) as partial:
+    with written_aside(path) as partial:
         save_file(dict(weights), partial)
 
 

@@ -1,0 +1,77 @@
+"""The endless shuffled sequence of training images, addressable by position so that a run can be resumed anywhere."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cxredit_cli.errors import InputError
+from cxredit_cli.storage.dataset import Dataset
+
+IN_MEMORY_BYTES = 4 << 30
+CHUNK = 1024
+
+
+class TrainingImages:
+    """Images of one split at one resolution. Position i is entry i mod N of the permutation of epoch i div N.
+
+    Data sets up to 4 GiB are held in memory on `device`; larger ones are read from the file one batch ahead.
+    """
+
+    def __init__(self, dataset: Dataset, split: str, resolution: int, device: torch.device, seed: int) -> None:
+        if dataset.resolution < resolution or dataset.resolution % resolution:
+            raise InputError(
+                f"The images are {dataset.resolution}x{dataset.resolution}, but training at {resolution}x{resolution} needs "
+                f"a multiple of that; run `cxredit prepare` with --resolution {resolution}."
+            )
+        self._dataset, self._resolution, self._device, self._seed = dataset, resolution, device, seed
+        self._indices = dataset.indices(split)
+        if len(self._indices) == 0:
+            raise InputError(f"The data set has no image in its '{split}' split; prepare it with another --val-fraction.")
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+        self._memory: Tensor | None = None
+        self._reader = ThreadPoolExecutor(max_workers=1)
+        self._ahead: tuple[tuple[int, int], Future[Tensor]] | None = None
+        if len(self._indices) * resolution**2 * 2 <= IN_MEMORY_BYTES:
+            chunks = [self._indices[i : i + CHUNK] for i in range(0, len(self._indices), CHUNK)]
+            self._memory = torch.cat([self._read(chunk) for chunk in chunks]).to(device)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def batch(self, first: int, count: int) -> Tensor:
+        """Images at positions first ... first + count - 1: [count, 1, R, R] on the device, float32 in [-1, 1]."""
+        if self._memory is not None:
+            return to_network_range(self._memory[torch.from_numpy(self._places(first, count)).to(self._device)])
+        key = (first, count)
+        ahead = self._ahead[1].result() if self._ahead is not None and self._ahead[0] == key else None
+        images = ahead if ahead is not None else self._read(self._indices[self._places(first, count)])
+        upcoming = (first + count, count)
+        self._ahead = (upcoming, self._reader.submit(self._read, self._indices[self._places(*upcoming)]))
+        return to_network_range(images.to(self._device, non_blocking=True))
+
+    def _places(self, first: int, count: int) -> NDArray[np.int64]:
+        places = np.empty(count, np.int64)
+        for k in range(count):
+            epoch, position = divmod(first + k, len(self._indices))
+            if epoch != self._epoch:
+                self._epoch = epoch
+                self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._indices))
+            places[k] = self._order[position]
+        return places
+
+    def _read(self, indices: NDArray[np.int64]) -> Tensor:
+        """Stored images at the training resolution, [N, 1, R, R] uint8 or uint16."""
+        stored = torch.from_numpy(self._dataset.images(indices))[:, None]
+        if self._resolution == self._dataset.resolution:
+            return stored
+        means = F.avg_pool2d(stored.float(), self._dataset.resolution // self._resolution)
+        return means.round().to(stored.dtype)
+
+
+def to_network_range(stored: Tensor) -> Tensor:
+    """uint8 or uint16 images to float32 in [-1, 1]."""
+    return stored.float() / (torch.iinfo(stored.dtype).max / 2) - 1
