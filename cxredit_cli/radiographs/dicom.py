@@ -95,10 +95,8 @@ def _stored_pixels(dataset: pydicom.Dataset) -> tuple[NDArray[Any], list[str]]:
     modality = str(dataset.get("Modality", ""))
     if modality in NOT_RADIOGRAPHS:
         raise UnreadableImageError(f"it is {NOT_RADIOGRAPHS[modality]}; expected a radiograph (CR, DX or DR).")
-    if not dataset.get("Rows") or not dataset.get("Columns"):
-        raise UnreadableImageError("the DICOM file holds no image, or ends before it; expected a radiograph.")
-    if "PixelData" not in dataset:
-        raise UnreadableImageError("the DICOM file ends before its image; copy it again from where it came.")
+    if not dataset.get("Rows") or not dataset.get("Columns") or "PixelData" not in dataset:
+        raise UnreadableImageError("the DICOM file holds no image or is truncated; expected a radiograph.")
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UnreadableImageError(f"it holds {frames} frames; expected a single radiograph.")
@@ -115,7 +113,8 @@ def _stored_pixels(dataset: pydicom.Dataset) -> tuple[NDArray[Any], list[str]]:
     if shift > 0 and not syntax.is_encapsulated:
         dataset.BitsStored = bits
         pixels = pixels >> shift
-    name = "" if not syntax.is_encapsulated else f" {syntax.name.split(' (')[0]}"
+    short = syntax.name.split(" (")[0].split(",")[0].removesuffix(" Image Compression")
+    name = f" {short}" if syntax.is_encapsulated else ""
     return pixels, [f"DICOM{name}", f"{bits} bit"]
 
 

@@ -15,7 +15,8 @@ from cxredit_cli.radiographs.dicom import holds_dicom, read_dicom
 from cxredit_cli.radiographs.radiograph import Radiograph
 from cxredit_cli.radiographs.sources import DICOM_PREFIX_END, IMAGE_SUFFIXES, Source
 
-PILLOW_FORMATS = ("PNG", "JPEG", "MPO", "TIFF")
+PILLOW_FORMATS = ("PNG", "JPEG", "TIFF")
+PNG_END = b"IEND"
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PHOTOMETRIC_INTERPRETATION, BITS_PER_SAMPLE = 262, 258  # TIFF tags
 WHITE_IS_ZERO = 0
@@ -50,7 +51,7 @@ def _read(content: bytes, source: Source) -> tuple[NDArray[np.float32], str]:
     suffix = Path(source.name).suffix.lower()
     if (suffix not in IMAGE_SUFFIXES or suffix.startswith(".d")) and holds_dicom(content):
         return read_dicom(content)
-    raise UnreadableImageError("this is no PNG, JPEG, TIFF or DICOM image; expected one of these.")
+    raise UnreadableImageError("it is no PNG, JPEG, TIFF or DICOM image, or only the beginning of one.")
 
 
 def _read_picture(content: bytes) -> tuple[NDArray[np.float32], str]:
@@ -64,6 +65,8 @@ def _read_picture(content: bytes) -> tuple[NDArray[np.float32], str]:
         if kind == "JPEG":
             ImageOps.exif_transpose(image, in_place=True)
         image.load()
+        if kind == "PNG" and PNG_END not in content:
+            raise EOFError
     except UnreadableImageError:
         raise
     except Image.DecompressionBombError as error:
