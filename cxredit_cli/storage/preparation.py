@@ -5,12 +5,14 @@ inside it change (pixels, then how they were read, then a mark that the row is d
 when all rows are done it is renamed. Only where images could not be read are the good rows copied to a new file.
 """
 
+import errno
 import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -239,9 +241,8 @@ def _create(
         columns = file.create_group("columns", track_order=True)
         for index, header in enumerate(table.columns if table else ()):
             # A header may hold "/" or stand twice, which a name in HDF5 may not.
-            column = _strings(
-                columns, f"{index:02d} {header.replace('/', '_')}".strip(), [row.values[index] for row in rows]
-            )
+            name = f"{index:02d} {header.replace('/', '_')}"
+            column = _strings(columns, name, [row.values[index] for row in rows])
             column.attrs["header"] = header
 
 
@@ -251,6 +252,7 @@ def _raw(file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any) -> None
     settings.set_layout(h5py.h5d.CONTIGUOUS)
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    settings.set_obj_track_times(False)  # the same images make the same file
     space = h5py.h5s.create_simple(shape)
     h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, settings)
 
@@ -274,19 +276,13 @@ def _fill(
     progress.start("Preparing", len(rows), done)
     try:
         with partial.open("r+b", buffering=0) as file:
-
-            def write(at: int, content: bytes) -> None:
-                file.seek(at)
-                if file.write(content) != len(content):
-                    raise OSError(28, "No space left on device", str(partial))
-
             for index, pixels, text in _read(rows, todo, options, workers):
                 if pixels is not None:
-                    write(offsets["images"] + index * image_bytes, pixels)
+                    _write_at(file, offsets["images"] + index * image_bytes, pixels)
                 # Cut between characters, not inside one.
                 encoded = text.encode(errors="replace")[:READING_BYTES].decode(errors="ignore").encode()
-                write(offsets["reading"] + index * READING_BYTES, encoded.ljust(READING_BYTES, b"\0"))
-                write(offsets["done"] + index, bytes([FAILED if pixels is None else DONE]))
+                _write_at(file, offsets["reading"] + index * READING_BYTES, encoded.ljust(READING_BYTES, b"\0"))
+                _write_at(file, offsets["done"] + index, bytes([FAILED if pixels is None else DONE]))
                 done += 1
                 progress.advance(done)
     finally:
@@ -295,6 +291,13 @@ def _fill(
         failed = np.flatnonzero(file["done"][:] == FAILED)
         reasons = file["reading"].asstr()[:][failed]
     return resumed, [(rows[int(index)].source.name, str(reason)) for index, reason in zip(failed, reasons, strict=True)]
+
+
+def _write_at(file: FileIO, at: int, content: bytes) -> None:
+    # Plain writes, not a memory map: a full disk is an error here and would be a signal there.
+    file.seek(at)
+    if file.write(content) != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file.name))
 
 
 def _read(rows: Sequence[Row], todo: Sequence[int], options: Options, workers: int | None) -> Iterator[Result]:
