@@ -1,5 +1,124 @@
-"""`cxredit apply`."""
+"""`cxredit apply`: edited radiographs from codes or straight from images."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
+
+if TYPE_CHECKING:
+    from cxredit_cli.latent.applying import ApplyReport
+    from cxredit_cli.radiographs.geometry import Fit
+
+DEFAULT_STRENGTH = "3"
+SHOWN = 12
 
 
-def command() -> None:
-    """Not written yet."""
+def command(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(help="One file of codes (default codes.h5), or images, folders, globs, zips; - reads paths."),
+    ] = None,
+    direction: Annotated[
+        Path | None, typer.Option("--direction", "-d", help="Default: direction.h5, else the model's cardiomegaly.")
+    ] = None,
+    strength: Annotated[str | None, typer.Option(help="One strength or several: 3 or -1.5,0,3. Default 3.")] = None,
+    sweep: Annotated[str | None, typer.Option(help="FROM:TO:COUNT, such as -3:3:7.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Move these w indices alone, such as 4-9.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("edited"),
+    model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
+    method: Annotated[str | None, typer.Option(help="For images: encoder, optimize or hybrid.")] = None,
+    space: Annotated[str | None, typer.Option(help="For images: w or w+.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="For images: steps of optimisation.")] = 500,
+    fit_noise: Annotated[bool, typer.Option("--fit-noise", help="For images: fit the noise maps too.")] = False,
+    fit: Annotated[str, typer.Option(help="For images: crop (the centre square) or pad.")] = "crop",
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 16,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Move codes along a direction and write the edited radiographs.
+
+    Writes <stem>_<strength>.png, <stem>_sheet.png (original, reconstruction, edits, what changed) and manifest.csv.
+    Run again after an interruption: what is there with the same parameters is kept.
+    """
+    from cxredit_cli.devices import resolve_device
+    from cxredit_cli.errors import InputError
+    from cxredit_cli.latent import applying
+    from cxredit_cli.latent.edits import parse_layers, parse_strengths, parse_sweep
+    from cxredit_cli.radiographs.sources import list_sources
+    from cxredit_cli.storage.codes import read_codes
+    from cxredit_cli.storage.directions import find_direction, read_direction
+    from cxredit_cli.storage.models import load_model
+
+    if strength is not None and sweep is not None:
+        raise InputError("Give --strength or --sweep, not both.")
+    if fit not in ("crop", "pad"):
+        raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
+    strengths = parse_strengths(strength or DEFAULT_STRENGTH) if sweep is None else parse_sweep(sweep)
+    codes_path = choose_codes(inputs or [])
+    codes = None if codes_path is None else read_codes(codes_path)
+    sources = list_sources(inputs or [], sys.stdin) if codes is None else []
+    parts = ("generator",) if codes is not None else ("generator", "encoder")
+    loaded = load_model(model, resolve_device(device), parts)
+    direction_path = find_direction(direction, loaded.path)
+    chosen = read_direction(direction_path)
+    chosen.check_generator(loaded.fingerprint, direction_path)
+    if direction is None:
+        stderr.print(f"Direction: {chosen.name}, from {direction_path}", markup=False)
+    options = applying.EditOptions(chosen, strengths, parse_layers(layers, loaded.generator.num_ws), batch)
+    if codes is not None:
+        codes.check_generator(loaded.fingerprint)
+        report = applying.apply_to_codes(loaded, codes, options, output, ConsoleProgress())
+    else:
+        inversion = applying.InversionOptions(method, space, steps, fit_noise, cast("Fit", fit))
+        report = applying.apply_to_images(loaded, sources, options, inversion, output, ConsoleProgress())
+    if json:
+        print_json(_document(report, output, direction_path))
+    else:
+        _print(report, output)
+    for name, reason in report.failed:
+        stderr.print(f"{name}: {reason}", markup=False)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def choose_codes(inputs: list[str]) -> Path | None:
+    """The code file that `inputs` mean, or None where they are images; raises InputError for a mixture."""
+    from cxredit_cli.errors import InputError
+
+    if not inputs:
+        if not Path("codes.h5").exists():
+            raise InputError(
+                "There is no ./codes.h5; name images (`cxredit apply scan.png`), or make codes with `cxredit invert`."
+            )
+        return Path("codes.h5")
+    files = [given for given in inputs if Path(given).suffix.lower() in (".h5", ".hdf5")]
+    if files and len(inputs) > 1:
+        raise InputError(f"Give one file of codes, or images; {len(inputs)} inputs were given and {files[0]} is HDF5.")
+    return Path(files[0]) if files else None
+
+
+def _document(report: "ApplyReport", output: Path, direction: Path) -> dict[str, object]:
+    return {
+        "output": str(output),
+        "manifest": str(output / "manifest.csv"),
+        "direction": str(direction),
+        "images_edited": report.edited,
+        "images_already_done": report.already_done,
+        "edits": report.rows,
+        "failed": [{"source": name, "reason": reason} for name, reason in report.failed],
+    }
+
+
+def _print(report: "ApplyReport", output: Path) -> None:
+    for row in report.rows[:SHOWN]:
+        fidelity = f"reconstruction {float(row['psnr']):.1f} dB, SSIM {float(row['ssim']):.3f}, " if row["psnr"] else ""
+        change = f"edit changes {float(row['mean_abs_change']):.2%} of the grey range on average"
+        stdout.print(f"{output / row['file']}: {fidelity}{change}", markup=False)
+    if len(report.rows) > SHOWN:
+        stdout.print(f"and {len(report.rows) - SHOWN} more in {output / 'manifest.csv'}", markup=False)
+    kept = f", {report.already_done} were there already" if report.already_done else ""
+    failed = f", {len(report.failed)} could not be read" if report.failed else ""
+    stdout.print(f"{report.edited} images edited{kept}{failed}; sheets and manifest.csv are in {output}", markup=False)

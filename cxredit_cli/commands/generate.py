@@ -1,5 +1,51 @@
-"""`cxredit generate`."""
+"""`cxredit generate`: synthetic radiographs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 
 
-def command() -> None:
-    """Not written yet."""
+def command(
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same radiographs, whatever -n and --batch.")] = 0,
+    truncation_psi: Annotated[float, typer.Option(help="1: all variety; towards 0: nearer to the mean.")] = 0.7,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("generated"),
+    grid: Annotated[bool, typer.Option("--grid/--no-grid", help="Also write all of them as one picture.")] = True,
+    codes: Annotated[Path | None, typer.Option(help="Also write their codes to this file.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 16,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Generate synthetic chest X-rays, <seed>_<number>.png.
+
+    Run again after an interruption: pictures that are there with the same parameters are kept.
+    """
+    from cxredit_cli.devices import resolve_device
+    from cxredit_cli.latent.generation import generate
+    from cxredit_cli.storage.models import load_model
+
+    loaded = load_model(model, resolve_device(device), parts=("generator",))
+    report = generate(loaded, n, seed, truncation_psi, output, batch, grid, codes, ConsoleProgress())
+    if json:
+        print_json(
+            {
+                "output": str(output),
+                "model": loaded.name,
+                "seed": seed,
+                "truncation_psi": truncation_psi,
+                "files": [path.name for path in report.files],
+                "already_done": report.already_done,
+                "grid": None if report.grid is None else str(report.grid),
+                "codes": None if codes is None else str(codes),
+            }
+        )
+        return
+    kept = f" ({report.already_done} were there already)" if report.already_done else ""
+    stdout.print(f"{n} synthetic radiographs by {loaded.name} in {output}{kept}", markup=False)
+    for path in (report.grid, codes):
+        if path is not None:
+            stdout.print(f"{path}", markup=False)

@@ -1,5 +1,99 @@
-"""`cxredit lda`."""
+"""`cxredit lda`: is a disease a direction of the latent space, on patients that were not fitted?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
+
+if TYPE_CHECKING:
+    from cxredit_cli.latent.cohort import Cohort
+    from cxredit_cli.latent.separability import Separability
+
+NAMED = 5
 
 
-def command() -> None:
-    """Not written yet."""
+def command(
+    codes: Annotated[Path, typer.Argument(help="Codes of labelled images, from `cxredit invert`.")] = Path("codes.h5"),
+    labels: Annotated[
+        Path, typer.Option(help="CSV of NIH ChestX-ray14, of CheXpert, or with name and label columns; or dataset.h5.")
+    ] = Path("dataset.h5"),
+    positive: Annotated[str, typer.Option(help="The label of the one class.")] = "Cardiomegaly",
+    negative: Annotated[str, typer.Option(help="The label of the other class.")] = "No Finding",
+    folds: Annotated[int, typer.Option(help="Parts to hold out in turn; a patient is never divided.")] = 5,
+    permutations: Annotated[int, typer.Option(min=1, help="Exchanges of the labels between patients.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of the folds, permutations and bootstrap.")] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The axis, as a direction.")] = Path("direction.h5"),
+    plot: Annotated[Path, typer.Option(help="The plot to write.")] = Path("lda.png"),
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Separate two classes of codes by LDA, in sample as the paper does and on held-out patients.
+
+    The axis of shrinkage LDA on all codes is saved as a direction; the positive class lies at positive strength.
+    """
+    from cxredit_cli.errors import InputError
+    from cxredit_cli.latent.cohort import choose_cohort, read_label_table
+    from cxredit_cli.latent.separability import lda
+    from cxredit_cli.report.plots import plot_separability
+    from cxredit_cli.storage.codes import read_codes
+    from cxredit_cli.storage.directions import Direction, write_direction
+
+    if plot.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise InputError(f"--plot must end in .png, .pdf or .svg, but it is {plot}.")
+    held = read_codes(codes)
+    cohort = choose_cohort(held.source, read_label_table(labels), positive, negative)
+    w = held.w[cohort.rows]
+    found = lda(w, cohort.positive, cohort.patients, folds, permutations, seed, ConsoleProgress())
+    figures = found.figures() | {"positive": positive, "negative": negative, "seed": seed}
+    axis = found.axis.reshape(held.header.num_ws, held.header.w_dim).astype("float32")
+    sources = [held.source[row] for row in cohort.rows]
+    direction = Direction(axis, positive, "lda", held.header.fingerprint, sources, figures, held.header.model)
+    write_direction(output, direction)
+    title = f"{positive} against {negative}: {held.header.method}, {held.header.space}, model {held.header.model}"
+    plot_separability(plot, found, cohort.positive, (negative, positive), title)
+    left_out = {"without_label": len(cohort.unlabelled), "with_both": len(cohort.both), "with_neither": cohort.neither}
+    if json:
+        found_elsewhere = {"left_out": left_out, "patients_known": cohort.patients_known}
+        print_json(figures | found_elsewhere | {"direction": str(output), "plot": str(plot)})
+    else:
+        _print(found, figures, (positive, negative), output, plot)
+    _print_left_out(cohort)
+
+
+def _print(found: "Separability", figures: dict[str, Any], names: tuple[str, str], output: Path, plot: Path) -> None:
+    from rich.table import Table
+
+    stdout.print(
+        f"{names[0]}: {found.positives} images of {found.positive_patients} patients; {names[1]}: {found.negatives} of "
+        f"{found.negative_patients}; {found.dimensions} dimensions; {found.folds} folds by patient",
+        markup=False,
+    )
+    table = Table("", "true labels", "permuted labels (95 %)")
+    low, high = figures["in_sample_null_95"]
+    table.add_row("separation, in sample (as the paper)", f"{found.in_sample:.2f}", f"{low:.2f} to {high:.2f}")
+    low, high = figures["held_out_null_95"]
+    table.add_row("separation, held-out patients", f"{found.held_out:+.2f}", f"{low:+.2f} to {high:+.2f}")
+    low, high = figures["auc_null_95"]
+    interval = f"{found.auc_interval[0]:.3f} to {found.auc_interval[1]:.3f}"
+    table.add_row("ROC AUC, held-out patients", f"{found.auc:.3f} ({interval})", f"{low:.3f} to {high:.3f}")
+    table.add_row("p-value of that AUC", f"{found.p_value:.3g}", f"{len(found.auc_null)} permutations")
+    stdout.print(table)
+    stdout.print("The AUC's interval is a 95 % bootstrap over patients.")
+    stdout.print(
+        f"{output}: the axis, {names[0]} at positive strength; the class means are {found.class_gap:.3g} apart along "
+        f"it, and codes of one class vary by {found.class_deviation:.3g}",
+        markup=False,
+    )
+    stdout.print(f"{plot}: histograms", markup=False)
+
+
+def _print_left_out(cohort: "Cohort") -> None:
+    if not cohort.patients_known:
+        stderr.print("The labels name no patients, so each image counts as its own patient.")
+    if cohort.neither:
+        stderr.print(f"{cohort.neither} codes have neither label and are left out.")
+    for names, why in ((cohort.unlabelled, "have no label"), (cohort.both, "have both labels")):
+        if names:
+            shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+            stderr.print(f"{len(names)} codes {why} and are left out: {shown}", markup=False)

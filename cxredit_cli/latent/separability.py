@@ -5,7 +5,8 @@ labels give on the same codes, always stand beside it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,15 @@ class Separability:
     class_deviation: float  # within-class standard deviation along the axis, in units of strength
     in_sample_projections: Floats  # [N] in within-class deviations, 0 halfway between the classes
     held_out_projections: Floats  # [N]
+
+    def figures(self) -> dict[str, Any]:
+        """Plain values, for the direction file and for --json; each null as its central 95 %."""
+        plain = {
+            f.name: getattr(self, f.name) for f in fields(self) if not isinstance(getattr(self, f.name), np.ndarray)
+        }
+        for name in ("in_sample_null", "held_out_null", "auc_null"):
+            plain[f"{name}_95"] = [float(end) for end in np.quantile(getattr(self, name), [0.025, 0.975])]
+        return plain | {"permutations": len(self.auc_null), "interval": "95 % bootstrap over patients"}
 
 
 def separation(projections: Floats, positive: Bools) -> Floats:
@@ -135,7 +145,7 @@ def assign_folds(positive: Bools, patients: NDArray[np.int64], folds: int, seed:
         count = len(np.unique(patients[members]))
         if count < folds:
             raise InputError(
-                f"The {name} class has {count} patients, but {folds} folds need at least as many patients of each class; "
+                f"The {name} class has {count} patients, but {folds} folds need at least as many of each class; "
                 "give more codes or fewer --folds."
             )
     result = np.empty(len(positive), dtype=np.int64)

@@ -69,3 +69,16 @@ def read_direction(path: Path) -> Direction:
             f"{norm:.3g}; make it again with `cxredit direction` or `cxredit lda`."
         )
     return Direction(direction=vector, sources=sources, statistics=statistics, **texts)
+
+
+def find_direction(path: Path | None, model: Path) -> Path:
+    """The file to use: `path`, else ./direction.h5, else the cardiomegaly direction in the model's folder."""
+    if path is not None:
+        return path
+    for candidate in (Path("direction.h5"), model / "directions" / "cardiomegaly.h5"):
+        if candidate.exists():
+            return candidate
+    raise InputError(
+        f"There is no ./direction.h5, and the model in {model} brings no direction; "
+        "make one with `cxredit direction` or `cxredit lda`, or give one with --direction."
+    )

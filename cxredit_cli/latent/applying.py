@@ -1,0 +1,286 @@
+"""Editing many radiographs: codes or images in, pictures, sheets and a manifest out; interrupted runs carry on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cxredit_cli.inversion.invert import STEPS, choose_method, choose_space, invert
+from cxredit_cli.latent.edits import edit, strength_label, synthesize
+from cxredit_cli.progress import Progress, SilentProgress
+from cxredit_cli.radiographs.geometry import Fit
+from cxredit_cli.radiographs.sources import Source
+from cxredit_cli.radiographs.write import write_png
+from cxredit_cli.report import provenance
+from cxredit_cli.report.edited import EditedFolder, digest
+from cxredit_cli.report.sheets import Panel, edit_sheet, save_png
+from cxredit_cli.storage.codes import Codes
+from cxredit_cli.storage.directions import Direction
+from cxredit_cli.storage.models import Model
+from cxredit_cli.storage.reading import read_all
+
+
+@dataclass(frozen=True, slots=True)
+class EditOptions:
+    """What is done to every image."""
+
+    direction: Direction
+    strengths: Sequence[float]
+    layers: Sequence[int] | None = None  # w indices that move, None for all
+    batch: int = 16
+
+    @property
+    def labels(self) -> list[str]:
+        """The strengths as they stand in file names."""
+        return [strength_label(strength) for strength in self.strengths]
+
+    @property
+    def layers_text(self) -> str:
+        """The layers as people read them."""
+        return "all" if self.layers is None else ",".join(str(layer) for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class InversionOptions:
+    """How images become codes first."""
+
+    method: str | None = None
+    space: str | None = None
+    steps: int = STEPS
+    fit_noise: bool = False
+    fit: Fit = "crop"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One image to edit."""
+
+    source: str
+    stem: str
+    identity: str
+    recipe: str
+    original: NDArray[np.uint8]  # [R, R]
+    w: Tensor  # [L, D]
+    noise: list[Tensor] | None  # one [1, H, W] a layer
+    psnr: float
+    ssim: float
+    method: str
+
+
+@dataclass(slots=True)
+class ApplyReport:
+    """What a run did."""
+
+    rows: list[dict[str, str]] = field(default_factory=list)  # of the manifest, for the images of this run
+    edited: int = 0  # images
+    already_done: int = 0  # images that an earlier run had edited with the same parameters
+    failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
+
+
+def apply_to_codes(
+    model: Model, codes: Codes, options: EditOptions, output: Path, progress: Progress | None = None
+) -> ApplyReport:
+    """Edit every code of a file into `output`; what an earlier run has done with the same parameters is kept."""
+    progress, report = progress or SilentProgress(), ApplyReport()
+    header = codes.header
+    progress.start("Editing", len(codes))
+    with EditedFolder(output) as folder:
+        for start in range(0, len(codes), options.batch):
+            rows = slice(start, min(start + options.batch, len(codes)))
+            originals, noise = codes.originals(rows), codes.noise(rows)
+            subjects = []
+            for index, original in enumerate(originals):
+                row = start + index
+                fitted = None if noise is None else [torch.from_numpy(layer[index])[None] for layer in noise]
+                inverted = [
+                    digest(codes.w[row].tobytes()),
+                    *(digest(layer.numpy().tobytes()) for layer in fitted or []),
+                ]
+                name = codes.source[row]
+                identity = digest([name, digest(original.tobytes())])
+                subjects.append(
+                    Subject(
+                        source=name,
+                        stem=folder.stem_for(Source(Path(name)).stem, identity),
+                        identity=identity,
+                        recipe=_recipe(model, options, inverted),
+                        original=original,
+                        w=torch.from_numpy(codes.w[row]),
+                        noise=fitted,
+                        psnr=float(codes.psnr[row]),
+                        ssim=float(codes.ssim[row]),
+                        method=f"{header.method}, {header.space}",
+                    )
+                )
+            waiting = [s for s in subjects if not folder.is_done(s.stem, options.labels, s.recipe)]
+            _edit_all(model, waiting, options, folder)
+            _count(report, folder, [s.stem for s in subjects], len(waiting), options)
+            progress.advance(rows.stop)
+        folder.finish()
+    progress.finish()
+    return report
+
+
+def apply_to_images(
+    model: Model,
+    sources: Sequence[Source],
+    options: EditOptions,
+    inversion: InversionOptions,
+    output: Path,
+    progress: Progress | None = None,
+) -> ApplyReport:
+    """Invert and edit images into `output`; a file that cannot be read is reported and never stops the rest."""
+    progress, report = progress or SilentProgress(), ApplyReport()
+    side = model.generator.resolution
+    method = choose_method(model, inversion.method)
+    space = choose_space(model, method, inversion.space)
+    how = [method, space, inversion.steps, inversion.fit_noise]
+    if model.encoder is not None:
+        how.append(digest(b"".join(p.detach().cpu().numpy().tobytes() for p in model.encoder.parameters())))
+    recipe = _recipe(model, options, how)
+    numbered = list(enumerate(sources))
+    progress.start("Inverting and editing", len(sources))
+    with EditedFolder(output) as folder:
+        for start in range(0, len(sources), options.batch):
+            part = numbered[start : start + options.batch]
+            waiting: list[tuple[Source, str, str, NDArray[np.uint16]]] = []  # source, identity, stem, pixels
+            stems = []
+            for index, content, reading in read_all(part, side, inversion.fit, bits=16):
+                source = sources[index]
+                if content is None:
+                    report.failed.append((source.name, reading))
+                    continue
+                pixels = np.frombuffer(content, dtype=np.uint16).reshape(side, side)
+                identity = digest([source.name, digest(_eight_bits(pixels).tobytes())])
+                stem = folder.stem_for(source.stem, identity)
+                stems.append(stem)
+                if not folder.is_done(stem, options.labels, recipe):
+                    waiting.append((source, identity, stem, pixels))
+            if waiting:
+                images = torch.from_numpy(np.stack([pixels for *_, pixels in waiting]).astype(np.float32))
+                found = invert(
+                    model,
+                    images[:, None] / 65535 * 2 - 1,
+                    method,
+                    space,
+                    inversion.steps,
+                    options.batch,
+                    inversion.fit_noise,
+                    progress,
+                    done=start,
+                )
+                subjects = [
+                    Subject(
+                        source=source.name,
+                        stem=stem,
+                        identity=identity,
+                        recipe=recipe,
+                        original=_eight_bits(pixels),
+                        w=found.w[index],
+                        noise=None if found.noise is None else [layer[index] for layer in found.noise],
+                        psnr=float(found.psnr[index]),
+                        ssim=float(found.ssim[index]),
+                        method=f"{method}, {space}",
+                    )
+                    for index, (source, identity, stem, pixels) in enumerate(waiting)
+                ]
+                _edit_all(model, subjects, options, folder)
+            _count(report, folder, stems, len(waiting), options)
+            progress.advance(start + len(part))
+        folder.finish()
+    progress.finish()
+    return report
+
+
+def _edit_all(model: Model, subjects: Sequence[Subject], options: EditOptions, folder: EditedFolder) -> None:
+    """Synthesise reconstruction and edits of some subjects at a time, and write them."""
+    generator = model.generator
+    direction = torch.from_numpy(options.direction.direction)
+    each = 1 + len(options.strengths)
+    at_once = max(options.batch // each, 1)
+    for start in range(0, len(subjects), at_once):
+        part = subjects[start : start + at_once]
+        w = torch.stack([subject.w for subject in part])
+        moved = edit(w, direction, [0.0, *options.strengths], generator.num_ws, options.layers).flatten(0, 1)
+        noise = None
+        if part[0].noise is not None:
+            layers = zip(*(subject.noise or [] for subject in part), strict=True)
+            noise = [torch.stack(layer).repeat_interleave(each, dim=0) for layer in layers]
+        images = torch.cat(list(synthesize(generator, moved, noise, options.batch)))[:, 0].numpy() / np.float32(
+            2
+        ) + np.float32(0.5)
+        for subject, pictures in zip(part, np.split(images, len(part)), strict=True):
+            _write(model, subject, pictures[0], pictures[1:], options, folder)
+
+
+def _write(
+    model: Model,
+    subject: Subject,
+    reconstruction: NDArray[np.floating],
+    edits: NDArray[np.floating],
+    options: EditOptions,
+    folder: EditedFolder,
+) -> None:
+    """Write one subject's edits, then its sheet, then the manifest's rows."""
+    original = subject.original.astype(np.float32) / 255
+    fidelity = "" if np.isnan(subject.psnr) else f"PSNR {subject.psnr:.1f} dB  SSIM {subject.ssim:.3f}"
+    panels = [
+        Panel("Original", original),
+        Panel("Reconstruction", reconstruction, reconstruction - original, f"reconstruction - original\n{fidelity}"),
+    ]
+    what = f"{options.direction.name} ({options.direction.method}) [{options.direction.digest}]"
+    sheet = folder.sheet_path(subject.stem)
+    rows: list[dict[str, Any]] = []
+    for label, picture in zip(options.labels, edits, strict=True):
+        path = folder.edit_path(subject.stem, label)
+        text = provenance.edited(model.name, subject.source, what, label, options.layers_text)
+        write_png(path, picture, text)
+        change = picture - reconstruction
+        mean, largest = float(np.abs(change).mean()), float(np.abs(change).max())
+        panels.append(Panel(label, picture, change, f"edit - reconstruction\nmean |change| {mean:.2%}"))
+        rows.append(
+            {
+                "source": subject.source,
+                "strength": label,
+                "file": path.name,
+                "sheet": sheet.name,
+                "psnr": "" if np.isnan(subject.psnr) else f"{subject.psnr:.3f}",
+                "ssim": "" if np.isnan(subject.ssim) else f"{subject.ssim:.4f}",
+                "mean_abs_change": f"{mean:.5f}",
+                "max_abs_change": f"{largest:.5f}",
+                "direction": what,
+                "layers": options.layers_text,
+                "method": subject.method,
+                "model": model.name,
+                "identity": subject.identity,
+                "recipe": subject.recipe,
+            }
+        )
+    layers = "" if options.layers is None else f", layers {options.layers_text}"
+    footer = f"Edited by {provenance.SOFTWARE}, model {model.name}{layers}. {provenance.DISCLAIMER}."
+    text = provenance.edited(model.name, subject.source, what, ", ".join(options.labels), options.layers_text)
+    save_png(sheet, edit_sheet(f"{subject.source}    {what}", panels, footer), text)
+    for row in rows:
+        folder.add_row(row)
+
+
+def _recipe(model: Model, options: EditOptions, inverted: Sequence[Any]) -> str:
+    """Stands for all that decides the pictures, besides the original."""
+    parameters = [model.fingerprint, options.direction.digest, options.direction.name, options.labels]
+    return digest([provenance.SOFTWARE, *parameters, options.layers_text, *inverted])
+
+
+def _count(report: ApplyReport, folder: EditedFolder, stems: list[str], edited: int, options: EditOptions) -> None:
+    report.edited += edited
+    report.already_done += len(stems) - edited
+    for stem in stems:
+        report.rows.extend(folder.rows_of(stem, options.labels))
+
+
+def _eight_bits(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    return np.rint(pixels / np.float32(257)).astype(np.uint8)

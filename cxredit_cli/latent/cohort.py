@@ -1,0 +1,81 @@
+"""Which codes are of the one class, which of the other, and which are left out and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxredit_cli.errors import InputError
+from cxredit_cli.storage.dataset import Dataset
+from cxredit_cli.storage.labels import AMBIGUOUS, LabelRow, LabelTable, read_labels
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """The codes that take part, by their rows, with class and patient."""
+
+    rows: NDArray[np.int64]  # [M] rows of the code file
+    positive: NDArray[np.bool_]  # [M]
+    patients: list[str]  # [M]
+    unlabelled: list[str]  # sources that no row, or several rows, of the table fit
+    both: list[str]  # sources with the positive and the negative label
+    neither: int  # labelled sources with neither
+    patients_known: bool  # False: the table names no patients, so each image counts as its own
+
+
+def read_label_table(path: Path) -> LabelTable:
+    """Read labels from a CSV, or from a dataset that `cxredit prepare` made."""
+    if path.suffix.lower() not in (".h5", ".hdf5"):
+        return read_labels(path)
+    dataset = Dataset(path)
+    columns = zip(dataset.names, dataset.labels, dataset.patient_ids, dataset.views, strict=True)
+    rows = [
+        LabelRow(name, tuple(label for label in labels.split("|") if label), patient, view, ())
+        for name, labels, patient, view in columns
+    ]
+    return LabelTable("dataset", (), rows)
+
+
+def choose_cohort(sources: Sequence[str], table: LabelTable, positive: str, negative: str) -> Cohort:
+    """Find the label of each source; raises InputError for labels that the table lacks or that no source has."""
+    for label in (positive, negative):
+        if label not in table.label_names:
+            raise InputError(f"No image has the label '{label}'; the labels are {', '.join(table.label_names)}.")
+    rows: list[int] = []
+    classes: list[bool] = []
+    patients: list[str] = []
+    unlabelled: list[str] = []
+    both: list[str] = []
+    neither = 0
+    for index, source in enumerate(sources):
+        found = table.find(PurePosixPath(source).parts)
+        if found is None or found == AMBIGUOUS:
+            unlabelled.append(source)
+            continue
+        row = table.rows[found]
+        is_positive, is_negative = positive in row.labels, negative in row.labels
+        if is_positive and is_negative:
+            both.append(source)
+        elif is_positive or is_negative:
+            rows.append(index)
+            classes.append(is_positive)
+            patients.append(row.patient_id or f"image {source}")
+        else:
+            neither += 1
+    for label, wanted in ((positive, True), (negative, False)):
+        if wanted not in classes:
+            raise InputError(
+                f"None of the {len(sources)} codes is of an image labelled '{label}' ({len(unlabelled)} have no label "
+                "at all); invert such images, or check --labels."
+            )
+    return Cohort(
+        rows=np.array(rows, dtype=np.int64),
+        positive=np.array(classes, dtype=np.bool_),
+        patients=patients,
+        unlabelled=unlabelled,
+        both=both,
+        neither=neither,
+        patients_known=any(row.patient_id not in ("", row.name) for row in table.rows),
+    )

@@ -1,0 +1,36 @@
+"""What every picture says about itself, as PNG text."""
+
+from cxredit_cli import __version__
+
+SOFTWARE = f"cxredit {__version__}"
+DISCLAIMER = "For research and education, not for diagnosis"
+
+
+def edited(model: str, source: str, direction: str, strength: str, layers: str) -> dict[str, str]:
+    """PNG text of an edited radiograph; `model` is its name with the fingerprint."""
+    return {
+        "Title": f"{source}, edited: {direction} {strength}",
+        "Description": "Edited chest X-ray: reconstructed and changed by a generative model. " + DISCLAIMER + ".",
+        "Software": SOFTWARE,
+        "Disclaimer": DISCLAIMER,
+        "Source": source,
+        "Model": model,
+        "Direction": direction,
+        "Strength": strength,
+        "Layers": layers,
+    }
+
+
+def synthetic(model: str, seed: str, truncation_psi: float) -> dict[str, str]:
+    """PNG text of a generated radiograph, which shows nobody."""
+    return {
+        "Title": f"Synthetic chest X-ray, seed {seed}",
+        "Description": "Synthetic chest X-ray made by a generative model; it shows no real patient. "
+        + DISCLAIMER
+        + ".",
+        "Software": SOFTWARE,
+        "Disclaimer": DISCLAIMER,
+        "Model": model,
+        "Seed": seed,
+        "Truncation psi": f"{truncation_psi:g}",
+    }
