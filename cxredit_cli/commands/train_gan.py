@@ -47,13 +47,15 @@ def command(
     from cxredit_cli.storage.dataset import open_images
     from cxredit_cli.storage.models import DISCRIMINATOR, GENERATOR, load_model
     from cxredit_cli.training.gan import train_gan
+    from cxredit_cli.training.images import provenance
     from cxredit_cli.training.presets import gan_config
 
     if kimg is None and minutes is None:
         kimg = 25000.0
     target = resolve_device(device)
     dtype = resolve_precision(precision, target)
-    dataset = open_images(images, resolution)
+    progress = ConsoleProgress()
+    dataset = open_images(images, None if images.suffix == ".h5" else resolution, progress=progress)
     side = resolution or dataset.resolution
     if side < 8 or side & (side - 1):
         raise InputError(f"--resolution must be a power of two of at least 8, but it is {side}; prepare the images so.")
@@ -90,8 +92,8 @@ def command(
         device=target,
         precision=dtype,
         init_from=None if init_from is None else load_model(init_from, parts=(GENERATOR, DISCRIMINATOR)),
-        info={"name": name, "preprocessing": dataset.preprocessing(), "training": dataset.description()},
-        progress=ConsoleProgress(),
+        info={"name": name, **provenance(dataset)},
+        progress=progress,
     )
     result = {"model": str(out), "kimg": run.nimg / 1000, "minutes": round(run.seconds / 60, 1)}
     if json:

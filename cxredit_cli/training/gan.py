@@ -6,9 +6,10 @@ counters and no random states.
 
 import copy
 import hashlib
+import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,19 @@ def train_gan(
     stages = plan_stages(config.generator.resolution, config.grow_from, config.grow_kimg)
     work = folder / "training"
     checkpoint = work / "checkpoint.safetensors"
-    run = resume(checkpoint, config, stages, device) if checkpoint.exists() else begin(config, stages, device, init_from)
+    if checkpoint.exists():
+        run = resume(checkpoint, config, stages, device)
+    elif (folder / "model.json").exists():
+        raise InputError(
+            f"{folder} holds a model already and no checkpoint to carry on from; use another --out, or --init-from {folder}."
+        )
+    else:
+        run = begin(config, stages, device, init_from)
     set_precision(run, precision)
     images = TrainingImages(dataset, "train", stages[run.stage].resolution, device, config.seed)
     log, means, figures = RunLog(work, run.nimg / 1000), Means(), dict[str, float]()
-    progress.start(f"train-gan {images_side(run)}", None if kimg is None else round(kimg * 1000), run.nimg)
+    total = None if kimg is None else round(kimg * 1000)
+    progress.start(f"train-gan {images_side(run)}", total, run.nimg)
     started = time.monotonic() - run.seconds
     last_log = last_snapshot = run.nimg
 
@@ -125,7 +134,7 @@ def train_gan(
             run = grow(run, stages, config, device)
             set_precision(run, precision)
             images = TrainingImages(dataset, "train", stages[run.stage].resolution, device, config.seed)
-            progress.message(f"Growing to {images_side(run)} at {run.nimg / 1000:g} kimg.")
+            progress.start(f"train-gan {images_side(run)}", total, run.nimg)
 
         train_iteration(run, config, stages, images, precision, means)
 
@@ -256,8 +265,6 @@ def optimizers(g: Generator, d: Discriminator, config: GanConfig) -> Iterator[to
 
 def begin(config: GanConfig, stages: list[Stage], device: torch.device, init_from: Model | None) -> Run:
     """A new run at the first stage, from random weights or from the networks of another model."""
-    from dataclasses import replace
-
     torch.manual_seed(config.seed)
     side = stages[0].resolution
     if init_from is None:
@@ -270,8 +277,6 @@ def begin(config: GanConfig, stages: list[Stage], device: torch.device, init_fro
 
 def networks_of(model: Model, config: GanConfig, side: int) -> tuple[Generator, Discriminator]:
     """The networks of `model`, grown to `side` if they are smaller; raises InputError when they do not fit."""
-    from dataclasses import replace
-
     g = model.generator
     expected = replace(config.generator, resolution=g.resolution, conv_clamp=g.config.conv_clamp)
     if g.config != expected or g.resolution > side:
@@ -334,11 +339,8 @@ def save_run(path: Path, run: Run, config: GanConfig) -> None:
 
 def resume(path: Path, config: GanConfig, stages: list[Stage], device: torch.device) -> Run:
     """The run that `save_run` wrote; raises InputError when it was started with other settings."""
-    from dataclasses import replace
-
     tensors, state = load_checkpoint(path)
-    # Through JSON tuples become lists; compare what JSON keeps.
-    mine = {**asdict(config), "grow_kimg": list(config.grow_kimg)}
+    mine = json.loads(json.dumps(asdict(config)))
     changed = [f"{key} {state['config'].get(key)} -> {mine[key]}" for key in mine if state["config"].get(key) != mine[key]]
     if changed:
         raise InputError(

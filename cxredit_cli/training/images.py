@@ -75,3 +75,19 @@ class TrainingImages:
 def to_network_range(stored: Tensor) -> Tensor:
     """uint8 or uint16 images to float32 in [-1, 1]."""
     return stored.float() / (torch.iinfo(stored.dtype).max / 2) - 1
+
+
+def provenance(dataset: Dataset) -> dict[str, object]:
+    """What model.json says of the data: how images become inputs, and which images the training sees."""
+    kept = {key: str(dataset.attributes[key]) for key in ("view", "include", "exclude") if dataset.attributes.get(key)}
+    seen = dataset.indices("train")
+    return {
+        "preprocessing": {"fit": str(dataset.attributes["fit"])},
+        "data": {
+            "images": len(seen),
+            "patients": len({dataset.patient_ids[i] for i in seen}),
+            "val_fraction": float(dataset.attributes["val_fraction"]),
+            "split_seed": int(dataset.attributes["seed"]),
+            **kept,
+        },
+    }

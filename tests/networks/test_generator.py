@@ -1,0 +1,87 @@
+"""The generator against the published architecture."""
+
+import pytest
+import torch
+
+from cxredit_cli.networks.generator import Generator, GeneratorConfig
+from cxredit_cli.networks.layers import block_resolutions, channels_at
+
+TINY = GeneratorConfig(resolution=32, z_dim=16, w_dim=16, channel_base=256, channel_max=16)
+
+
+@pytest.fixture
+def generator() -> Generator:
+    torch.manual_seed(0)
+    g = Generator(TINY)
+    with torch.no_grad():
+        for layer in g.synthesis.noise_layers():
+            layer.noise_strength.fill_(0.3)
+    return g.eval()
+
+
+@pytest.mark.parametrize(("resolution", "num_ws"), [(8, 4), (32, 8), (128, 12), (1024, 18)])
+def test_num_ws_is_two_a_resolution(resolution: int, num_ws: int) -> None:
+    assert 2 * len(block_resolutions(resolution)) == num_ws
+    if resolution <= 32:
+        assert Generator(GeneratorConfig(resolution, 8, 8, channel_base=64, channel_max=8)).num_ws == num_ws
+
+
+def test_channels_of_the_published_128_configuration() -> None:
+    assert [channels_at(r, 16384, 512) for r in (4, 32, 64, 128)] == [512, 512, 256, 128]
+
+
+def test_each_w_changes_only_its_layer_and_what_follows(generator: Generator) -> None:
+    w = generator.mapping(torch.randn(1, 16))[:, None].repeat(1, generator.num_ws, 1)
+    before = generator.synthesis.features(w)
+    for i in range(generator.num_ws):
+        changed = w.clone()
+        changed[:, i] += 1
+        after = generator.synthesis.features(changed)
+        same = [torch.equal(a, b) for a, b in zip(before[:-1], after[:-1], strict=True)]
+        # w_i drives the i-th convolution; conv1 of 4x4 is the 0th, each later block has two. ToRGB shares its w with
+        # the next block's first convolution, so the last w changes the image alone.
+        first_changed = (i + 1) // 2
+        assert same == [block < first_changed for block in range(len(same))]
+        assert not torch.equal(before[-1], after[-1])
+
+
+def test_one_w_broadcasts_to_all_layers(generator: Generator) -> None:
+    w = generator.mapping(torch.randn(2, 16))[:, None]
+    torch.testing.assert_close(
+        generator.synthesis(w), generator.synthesis(w.repeat(1, generator.num_ws, 1)), atol=1e-6, rtol=1e-6
+    )
+
+
+def test_noise_modes(generator: Generator) -> None:
+    w = generator.mapping(torch.randn(1, 16))[:, None]
+    const = generator.synthesis(w)
+    assert torch.equal(const, generator.synthesis(w, generator.synthesis.noise_consts()))
+    assert not torch.allclose(const, generator.synthesis(w, "none"))
+    assert not torch.allclose(generator.synthesis(w, "random"), generator.synthesis(w, "random"))
+    assert generator.synthesis.noise_shapes() == [(4, 4), (8, 8), (8, 8), (16, 16), (16, 16), (32, 32), (32, 32)]
+    with pytest.raises(ValueError, match="Expected 7 noise tensors"):
+        generator.synthesis(w, [torch.zeros(1, 1, 4, 4)])
+
+
+def test_truncation_interpolates_to_the_mean_code(generator: Generator) -> None:
+    generator.mapping.w_avg.fill_(0.25)
+    z = torch.randn(3, 16)
+    full = generator.mapping(z)
+    torch.testing.assert_close(generator.mapping(z, 0.0), torch.full_like(full, 0.25))
+    torch.testing.assert_close(generator.mapping(z, 0.5), (full + 0.25) / 2)
+
+
+def test_bfloat16_stays_close_to_float32(generator: Generator) -> None:
+    z = torch.randn(4, 16)
+    exact = generator(z)
+    generator.synthesis.precision = torch.bfloat16
+    rounded = generator(z)
+    assert rounded.dtype == torch.float32
+    assert (exact - rounded).abs().mean() < 0.03 * exact.std()
+
+
+def test_initial_activations_have_neither_vanish_nor_explode() -> None:
+    g = Generator(GeneratorConfig(64, 64, 64, channel_base=4096, channel_max=64))
+    features = g.synthesis.features(g.mapping(torch.randn(8, 64))[:, None], "none")
+    for x in features[:-1]:
+        assert 0.2 < x.square().mean().sqrt() < 2
