@@ -1,5 +1,68 @@
-"""`cxredit doctor`."""
+"""`cxredit doctor`: what works on this machine, and what is missing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cxredit_cli.diagnosis import Diagnosis
 
 
-def command() -> None:
-    """Not written yet."""
+def command(
+    model: Annotated[Path | None, typer.Option(help="Model folder; default: ./model, else the bundled one.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Say what works here and what is missing, with the command that installs it. Exit code 1: something is needed."""
+    from dataclasses import asdict
+
+    from cxredit_cli.commands.console import print_json
+    from cxredit_cli.diagnosis import diagnose
+
+    found = diagnose(model)
+    if json:
+        print_json({"works": found.works, **asdict(found)})
+    else:
+        _print(found)
+    if not found.works:
+        raise typer.Exit(1)
+
+
+def _print(found: "Diagnosis") -> None:
+    from cxredit_cli.commands.console import stdout
+
+    def say(name: str, text: str) -> None:
+        stdout.print(f"{name:10} {text}", markup=False)
+
+    def yes(found: bool) -> str:
+        return "yes" if found else "no"
+
+    for name in ("cxredit", "python", "platform"):
+        say(name, found.versions[name] or "")
+    say("packages", ", ".join(f"{n} {v or 'MISSING'}" for n, v in list(found.versions.items())[3:]) or "not checked")
+    say("CPU", f"{found.cpu.model}, {found.cpu.cores} cores, native bfloat16: {yes(found.cpu.bfloat16)}")
+    for gpu in found.gpus:
+        works = "" if gpu.works else ", DOES NOT COMPUTE"
+        say("GPU", f"{gpu.name}, {gpu.memory_gib:g} GiB, compute capability {gpu.compute_capability}{works}")
+    if not found.gpus:
+        say("GPU", "Metal (with --device mps)" if found.metal else "none that torch can use")
+    say("default", f"--device {found.device} --precision {found.precision}")
+    cuda = found.cuda
+    parts = {"torch built for": cuda.torch_build, "driver": cuda.driver, "NVRTC": cuda.nvrtc}
+    parts["cuda-core"] = cuda.cuda_core
+    say("CUDA", ", ".join(f"{name} {version or 'none'}" for name, version in parts.items()))
+    say("kernels", f"{cuda.kernels} CUDA sources" if cuda.kernels else "none yet: every operation runs through torch")
+    read = sum(decoder.reads for decoder in found.decoders)
+    say("DICOM", f"reads {read} of {len(found.decoders)} transfer syntaxes:")
+    for decoder in found.decoders:
+        how = ", ".join(decoder.plugins) if decoder.plugins else "not compressed" if decoder.reads else "no plug-in"
+        say("", f"{'yes' if decoder.reads else 'NO':4}{decoder.syntax}: {how}")
+    if found.model is not None:
+        m = found.model
+        directions = ", ".join(m.directions) or "none"
+        say("model", f"{m.path}: {m.name} [{m.fingerprint}], {m.resolution}x{m.resolution}")
+        say("", f"encoder: {yes(m.encoder)}; directions: {directions}")
+    for missing in sorted(found.missing, key=lambda missing: not missing.needed):
+        say("NEEDED" if missing.needed else "optional", f"{missing.what}: {missing.consequence}")
+        say("", f"  -> {missing.remedy}")
+    say("result", "everything needed works" if found.works else "something needed is missing, see NEEDED above")
