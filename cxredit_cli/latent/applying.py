@@ -18,7 +18,7 @@ from cxredit_cli.radiographs.sources import Source
 from cxredit_cli.radiographs.write import write_png
 from cxredit_cli.report import provenance
 from cxredit_cli.report.edited import EditedFolder, digest
-from cxredit_cli.report.sheets import Panel, edit_sheet, save_png
+from cxredit_cli.report.sheets import Panel, difference_limit, edit_sheet, save_png
 from cxredit_cli.storage.codes import Codes
 from cxredit_cli.storage.directions import Direction
 from cxredit_cli.storage.models import Model
@@ -139,7 +139,7 @@ def apply_to_images(
     side = model.generator.resolution
     method = choose_method(model, inversion.method)
     space = choose_space(model, method, inversion.space)
-    how = [method, space, inversion.steps, inversion.fit_noise]
+    how: list[Any] = [method, space, inversion.steps, inversion.fit_noise]
     if model.encoder is not None:
         how.append(digest(b"".join(p.detach().cpu().numpy().tobytes() for p in model.encoder.parameters())))
     recipe = _recipe(model, options, how)
@@ -264,7 +264,9 @@ def _write(
     layers = "" if options.layers is None else f", layers {options.layers_text}"
     footer = f"Edited by {provenance.SOFTWARE}, model {model.name}{layers}. {provenance.DISCLAIMER}."
     text = provenance.edited(model.name, subject.source, what, ", ".join(options.labels), options.layers_text)
-    save_png(sheet, edit_sheet(f"{subject.source}    {what}", panels, footer), text)
+    # The scale is that of the edits: a large residual of the reconstruction saturates and does not hide them.
+    limit = difference_limit([*(edits - reconstruction)]) if np.ptp(edits - reconstruction) > 0 else None
+    save_png(sheet, edit_sheet(f"{subject.source}    {what}", panels, footer, limit), text)
     for row in rows:
         folder.add_row(row)
 

@@ -35,10 +35,11 @@ class Panel:
     caption: str = ""  # what the difference is of; lines
 
 
-def edit_sheet(title: str, panels: Sequence[Panel], footer: str) -> Image.Image:
-    """Radiographs above their signed differences, all differences on one scale with a colour bar; wraps into rows."""
+def edit_sheet(title: str, panels: Sequence[Panel], footer: str, limit: float | None = None) -> Image.Image:
+    """Radiographs above their signed differences, on one colour scale up to +-`limit` (None: the largest); wraps."""
     side = cell_side(panels[0].pixels.shape[0])
-    limit = difference_limit([panel.difference for panel in panels if panel.difference is not None])
+    if limit is None:
+        limit = difference_limit([panel.difference for panel in panels if panel.difference is not None])
     rows = -(-len(panels) // COLUMNS)
     columns = -(-len(panels) // rows)
     row_height = LINE + 2 * side + GAP + 2 * LINE + GAP

@@ -1,0 +1,117 @@
+"""`cxredit lda` on codes with NIH, CheXpert and plain labels."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from cxredit_cli.app import app
+from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.directions import read_direction
+
+N = 60
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def lda(*arguments: object) -> Result:
+        return CliRunner().invoke(app, ["lda", *map(str, arguments)])
+
+    return lda
+
+
+def write_codes(names: list[str], positive: np.ndarray, layers: int = 1, distance: float = 4.0) -> np.ndarray:
+    """Codes with one planted axis; returns the axis."""
+    rng = np.random.default_rng(0)
+    axis = rng.standard_normal((layers, 16))
+    axis /= np.linalg.norm(axis)
+    w = rng.standard_normal((len(names), layers, 16)) + distance * positive[:, None, None] * axis
+    space = "w" if layers == 1 else "w+"
+    header = CodesHeader("0123456789abcdef", "encoder", space, layers, 16, resolution=8, model="tiny")
+    nothing = np.full(len(names), np.nan, dtype=np.float32)
+    with CodesWriter(Path("codes.h5"), header) as writer:
+        writer.append(names, w.astype(np.float32), nothing, nothing, np.zeros((len(names), 8, 8), np.uint8))
+    return axis
+
+
+def nih_labels(names: list[str], positive: np.ndarray) -> None:
+    lines = ["Image Index,Finding Labels,Patient ID,View Position"]
+    for index, (name, is_positive) in enumerate(zip(names, positive, strict=True)):
+        lines.append(f"{name},{'Cardiomegaly|Effusion' if is_positive else 'No Finding'},{index // 2},PA")
+    Path("labels.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("layers", [1, 4])
+def test_a_planted_disease(run, layers: int) -> None:
+    names, positive = [f"{i:08d}_000.png" for i in range(N)], np.arange(N) // 2 % 3 == 0
+    axis = write_codes(names, positive, layers)
+    nih_labels(names, positive)
+    result = run("codes.h5", "--labels", "labels.csv", "--permutations", 50)
+    assert result.exit_code == 0, result.output
+    for words in ("in sample", "held-out patients", "ROC AUC", "permutations", "bootstrap over patients"):
+        assert words in result.stdout
+    direction = read_direction(Path("direction.h5"))
+    assert direction.name == "Cardiomegaly"
+    assert direction.direction.shape == (layers, 16)
+    assert direction.fingerprint == "0123456789abcdef"
+    assert (direction.direction * axis).sum() > 0.75  # the positive class lies at positive strength
+    assert direction.sources == names
+    assert direction.statistics["auc"] > 0.9
+    assert direction.statistics["p_value"] == pytest.approx(1 / 51)
+    assert Path("lda.png").stat().st_size > 5000
+
+
+def test_json_and_chexpert_labels(run) -> None:
+    names = [f"valid/patient{i // 2:05d}/study1/view{i % 2 + 1}_frontal.jpg" for i in range(N)]
+    positive = np.arange(N) // 2 % 3 == 0
+    write_codes([*names, "valid/patient99999/study1/view1_frontal.jpg"], np.r_[positive, False], distance=0)
+    lines = ["Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Cardiomegaly"]
+    lines += [
+        f"CheXpert-v1.0/{name},M,50,Frontal,PA,{'' if is_positive else '1.0'},{'1.0' if is_positive else ''}"
+        for name, is_positive in zip(names, positive, strict=True)
+    ]
+    Path("valid.csv").write_text("\n".join(lines) + "\n")
+    result = run("--labels", "valid.csv", "--folds", 3, "--permutations", 40, "--json", "--plot", "p.svg", "-o", "d.h5")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert (document["positives"], document["negatives"]) == (20, 40)
+    assert (document["positive_patients"], document["negative_patients"]) == (10, 20)
+    assert document["in_sample"] > 0.5  # noise alone does that
+    assert document["auc_interval"][0] < document["auc"] < document["auc_interval"][1]
+    assert document["p_value"] > 0.05
+    assert document["left_out"] == {"without_label": 1, "with_both": 0, "with_neither": 0}
+    assert "1 codes have no label and are left out: valid/patient99999" in result.stderr
+    assert Path("p.svg").exists()
+    assert Path("d.h5").exists()
+
+
+def test_plain_labels_without_patients(run) -> None:
+    names, positive = [f"{i}.png" for i in range(N)], np.arange(N) % 2 == 0
+    write_codes(names, positive)
+    rows = [f"{name},{'ill' if ill else 'well'}" for name, ill in zip(names, positive, strict=True)]
+    Path("labels.csv").write_text("\n".join(["name,label", *rows]))
+    result = run("--labels", "labels.csv", "--positive", "ill", "--negative", "well", "--permutations", 10)
+    assert result.exit_code == 0, result.output
+    assert "each image counts as its own patient" in result.stderr
+
+
+def test_mistakes_are_one_sentence(run) -> None:
+    names, positive = [f"{i:08d}_000.png" for i in range(N)], np.arange(N) < 4
+    write_codes(names, positive)
+    nih_labels(names, positive)
+    for arguments, words in (
+        (("nowhere.h5", "--labels", "labels.csv"), "There is no nowhere.h5"),
+        (("--labels", "nowhere.csv"), "does not exist"),
+        (("labels.csv", "--labels", "labels.csv"), "not an HDF5 file"),
+        (("--labels", "labels.csv", "--positive", "Hernia"), "the labels are"),
+        (("--labels", "labels.csv"), "positive class has 2 patients"),
+        (("--labels", "labels.csv", "--plot", "x.gif"), "--plot must end in"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 2, result.output
+        assert words in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
