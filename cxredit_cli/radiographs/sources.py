@@ -40,7 +40,7 @@ class Source:
     def parts(self) -> tuple[str, ...]:
         """The full path as parts, the zip's own path first; used to match a table's paths by their ends."""
         member = PurePosixPath(self.member).parts if self.member else ()
-        return (*self.path.resolve().parts, *member)
+        return (*Path(os.path.abspath(self.path)).parts, *member)
 
     def read_bytes(self) -> bytes:
         """Return the encoded file. Raises UnreadableImageError."""

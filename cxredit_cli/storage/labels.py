@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -53,30 +53,39 @@ class LabelTable:
         self.rows = tuple(rows)
         self.label_names = tuple(sorted({label for row in rows for label in row.labels}))
         self.view_names = tuple(sorted({row.view for row in rows if row.view}))
-        self._by_end = _index(PurePosixPath(row.name.replace("\\", "/")).parts for row in self.rows)
-        self._by_stem = _index(_without_suffix(row.name) for row in self.rows)
+        self._with_suffix = _Ends([PurePosixPath(row.name.replace("\\", "/")).parts for row in self.rows])
+        self._without_suffix = _Ends([_without_suffix(row.name) for row in self.rows])
 
     def find(self, parts: Sequence[str]) -> int | None:
-        """Return the row whose path ends most like `parts`; None if there is none, AMBIGUOUS if several fit alike.
+        """Return the row whose path ends like `parts`; None if there is none, AMBIGUOUS if `parts` leave it open.
 
-        Suffixes are compared first with, then without the image suffix (a CSV of .png for files that are .dcm).
+        Paths are compared first with, then without the image suffix (a CSV of .png for files that are .dcm).
         """
-        for ends, looked_for in ((self._by_end, tuple(parts)), (self._by_stem, _without_suffix("/".join(parts)))):
-            for start in range(len(looked_for)):
-                row = ends.get(looked_for[start:])
-                if row is not None:
-                    return row
-        return None
+        found = self._with_suffix.find(tuple(parts))
+        return found if found is not None else self._without_suffix.find(_without_suffix("/".join(parts)))
 
 
-def _index(paths: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
-    """Map every end of every path to its row; ends that rows share to AMBIGUOUS."""
-    ends: dict[tuple[str, ...], int] = {}
-    for row, parts in enumerate(paths):
-        for start in range(len(parts)):
-            end = parts[start:]
-            ends[end] = AMBIGUOUS if end in ends else row
-    return ends
+class _Ends:
+    """Rows by as many last parts of their paths as tell all rows apart: one entry a row, however deep the paths."""
+
+    def __init__(self, paths: Sequence[tuple[str, ...]]) -> None:
+        deepest = max((len(parts) for parts in paths), default=1)
+        distinct = len(set(paths))
+        self._depth = next(
+            (depth for depth in range(1, deepest) if len({parts[-depth:] for parts in paths}) == distinct), deepest
+        )
+        self._rows: dict[tuple[str, ...], int] = {}
+        for row, parts in enumerate(paths):
+            end = parts[-self._depth :]
+            self._rows[end] = AMBIGUOUS if end in self._rows else row
+        self._names = {parts[-1] for parts in paths if parts}
+
+    def find(self, parts: tuple[str, ...]) -> int | None:
+        for depth in range(self._depth, 0, -1):
+            row = self._rows.get(parts[-depth:])
+            if row is not None:
+                return row
+        return AMBIGUOUS if parts and parts[-1] in self._names else None
 
 
 def _without_suffix(path: str) -> tuple[str, ...]:

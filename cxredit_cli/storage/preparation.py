@@ -124,7 +124,7 @@ def plan(sources: Sequence[Source], table: LabelTable | None, options: Options) 
         if found is None:
             reason = "not in the label table"
         elif found == AMBIGUOUS:
-            reason = "several rows of the label table fit"
+            reason = "no row of the label table fits for certain"
         elif found in taken:
             reason = "another image has its row"
         else:

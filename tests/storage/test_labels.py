@@ -57,8 +57,9 @@ def test_rows_are_found_by_the_end_of_a_path(tmp_path):
     assert labels.find(("mnt", "train", "patient00002", "study2", "view1_frontal.jpg")) == 1
     assert labels.find(("patient00001", "study1", "view1_frontal.jpg")) == 0
     assert labels.find(("flat", "view1_frontal.jpg")) == AMBIGUOUS
-    assert labels.find(("flat", "view2_lateral.jpg")) == 2
+    assert labels.find(("patient00009", "study2", "view2_lateral.jpg")) == AMBIGUOUS  # not another patient's row
     assert labels.find(("flat", "other.jpg")) is None
+    assert labels.find(("patient00009", "study1", "view1_frontal.jpg")) == AMBIGUOUS
     assert labels.find(("patient00002", "study2", "view2_lateral.dcm")) == 2  # another format of the same image
 
 
