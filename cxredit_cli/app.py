@@ -26,7 +26,7 @@ COMMANDS = (
 class ErrorsToExitCodes(TyperGroup):
     """Runs a command; what goes wrong is one sentence on stderr and an exit code, never a traceback."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Invoke the chosen command."""
         try:
             return super().invoke(ctx)

@@ -7,14 +7,22 @@ import typer
 
 
 def command(
-    images: Annotated[Path, typer.Argument(help="Dataset of `prepare`, or a folder or zip of images.")] = Path("dataset.h5"),
-    out: Annotated[Path, typer.Option("--out", "-o", help="Model folder to write; run again to carry on.")] = Path("model"),
-    resolution: Annotated[int | None, typer.Option(help="Picture size, a power of two; default: the dataset's.")] = None,
+    images: Annotated[Path, typer.Argument(help="Dataset of `prepare`, or a folder or zip of images.")] = Path(
+        "dataset.h5"
+    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Model folder to write; run again to carry on.")
+    ] = Path("model"),
+    resolution: Annotated[
+        int | None, typer.Option(help="Picture size, a power of two; default: the dataset's.")
+    ] = None,
     kimg: Annotated[float | None, typer.Option(help="Stop after this many thousand images in all.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes of training in all.")] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="auto, small, stylegan2, paper256, paper512 or paper1024; default: small on a CPU, else auto."),
+        typer.Option(
+            help="auto, small, stylegan2, paper256, paper512 or paper1024; default: small on a CPU, else auto."
+        ),
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Images an iteration.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of both networks.")] = None,
@@ -84,7 +92,7 @@ def command(
     )
     run = train_gan(
         dataset,
-        out,
+        output,
         config,
         kimg=kimg,
         minutes=minutes,
@@ -95,8 +103,8 @@ def command(
         info={"name": name, **provenance(dataset)},
         progress=progress,
     )
-    result = {"model": str(out), "kimg": run.nimg / 1000, "minutes": round(run.seconds / 60, 1)}
+    result = {"model": str(output), "kimg": run.nimg / 1000, "minutes": round(run.seconds / 60, 1)}
     if json:
         print_json(result)
     else:
-        stdout.print(f"{out}: {side}x{side}, {result['kimg']:g} kimg in {result['minutes']:g} minutes of training.")
+        stdout.print(f"{output}: {side}x{side}, {result['kimg']:g} kimg in {result['minutes']:g} minutes of training.")

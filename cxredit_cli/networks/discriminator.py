@@ -32,8 +32,9 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, in, H, W] -> [N, out, H / 2, W / 2]."""
-        y = self.skip(x, gain=0.5**0.5)
-        return y + self.conv1(self.conv0(x), gain=0.5**0.5)
+        y: Tensor = self.skip(x, gain=0.5**0.5)
+        y = y + self.conv1(self.conv0(x), gain=0.5**0.5)
+        return y
 
 
 class Discriminator(nn.Module):
@@ -65,7 +66,8 @@ class Discriminator(nn.Module):
 
     def forward(self, image: Tensor, fade: float = 1.0) -> Tensor:
         """[N, 1, R, R] in [-1, 1] -> logits [N], float32."""
-        return self.out(self.features(image, fade)[-1]).float().squeeze(1)
+        logits: Tensor = self.out(self.features(image, fade)[-1])
+        return logits.float().squeeze(1)
 
     def features(self, image: Tensor, fade: float = 1.0) -> list[Tensor]:
         """The feature maps after each block from fine to coarse, and the last hidden layer [N, C]."""

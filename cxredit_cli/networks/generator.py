@@ -214,7 +214,8 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, truncation_psi: float = 1.0, noise: Noise = "const") -> Tensor:
         """[N, z_dim] -> image [N, 1, R, R] in about [-1, 1]."""
-        return self.synthesis(self.mapping(z, truncation_psi)[:, None], noise)
+        image: Tensor = self.synthesis(self.mapping(z, truncation_psi)[:, None], noise)
+        return image
 
     @torch.no_grad()
     def w_statistics(self, n: int = 4096, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ class EqualizedLinear(nn.Module):
 
 
 class EqualizedConv2d(nn.Module):
-    """"Same" convolution with run-time weight scale, optionally filtered and down-sampled by two."""
+    """ "Same" convolution with run-time weight scale, optionally filtered and down-sampled by two."""
 
     resample_filter: Tensor
 

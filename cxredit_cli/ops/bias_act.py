@@ -12,7 +12,9 @@ Activation = Literal["linear", "lrelu"]
 ACTIVATION_GAIN: dict[str, float] = {"linear": 1.0, "lrelu": 2.0**0.5}
 
 
-def bias_act(x: Tensor, bias: Tensor, act: Activation = "lrelu", gain: float = 1.0, clamp: float | None = None) -> Tensor:
+def bias_act(
+    x: Tensor, bias: Tensor, act: Activation = "lrelu", gain: float = 1.0, clamp: float | None = None
+) -> Tensor:
     """clamp(gain * act_gain * act(x + bias)) for x [N, C, ...] and bias [C]; `gain` must be positive.
 
     A leaky ReLU is positively homogeneous, so the gain is applied together with the bias, before it.

@@ -1,7 +1,7 @@
 """Modulated convolution (Karras et al. 2020, equations 1 to 3): a convolution whose weights depend on the style.
 
-W'_{oikl} = s_i W_{oikl} and, demodulated, W''_{oikl} = W'_{oikl} / sqrt(sum_{ikl} W'^2_{oikl} + eps). Because s scales input
-channels and the norm scales output channels, this is scale-in, one convolution shared by the batch, scale-out.
+W'_{oikl} = s_i W_{oikl} and, demodulated, W''_{oikl} = W'_{oikl} / sqrt(sum_{ikl} W'^2_{oikl} + eps). Because s scales
+input channels and the norm scales output channels, this is scale-in, one convolution shared by the batch, scale-out.
 """
 
 import torch
@@ -38,7 +38,9 @@ def modulated_conv2d(
         y = F.conv2d(y, w, padding=padding)
     else:
         if kernel is None:
-            raise ValueError("An up-sampling convolution needs the resampling kernel; expected a tensor, received None.")
+            raise ValueError(
+                "An up-sampling convolution needs the resampling kernel; expected a tensor, received None."
+            )
         y = upsampling_conv2d(y, w, kernel, up)
     if demodulate:
         y = y * demodulation(weight, styles).to(y.dtype)[:, :, None, None]
@@ -52,7 +54,7 @@ def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
 
 
 def upsampling_conv2d(x: Tensor, weight: Tensor, kernel: Tensor, up: int) -> Tensor:
-    """Convolve with `weight` [O, I, k, k] the `up` times enlarged x: transposed convolution, then the resampling filter."""
+    """Convolve the `up` times enlarged x with `weight` [O, I, k, k]: transposed convolution, then the filter."""
     k = weight.shape[2]
     y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=up)
     pads = []
@@ -81,7 +83,9 @@ def modulated_conv2d_reference(
         y = F.conv2d(x.reshape(1, n * i, h, w), modulated.reshape(n * o, i, k, k), padding=k // 2, groups=n)
     else:
         if kernel is None:
-            raise ValueError("An up-sampling convolution needs the resampling kernel; expected a tensor, received None.")
+            raise ValueError(
+                "An up-sampling convolution needs the resampling kernel; expected a tensor, received None."
+            )
         # Enlarge with room for the convolution's own border, then convolve: a true convolution, so the weights flip.
         taps = kernel.shape[0]
         before, after = k // 2 + (taps + up - 1) // 2, k // 2 + (taps - up) // 2

@@ -1,8 +1,8 @@
 """Up-sample by zero-insertion, pad, filter with a small FIR kernel, down-sample: one operation.
 
-Conventions (Karras et al. 2020, StyleGAN2): `padding` is (left, right, top, bottom) in pixels of the up-sampled image and
-may be negative, which crops; the filter is convolved (flipped) unless `flip_filter`; the output size along an axis is
-(size * up + pad_before + pad_after - taps) // down + 1.
+Conventions (Karras et al. 2020, StyleGAN2): `padding` is (left, right, top, bottom) in pixels of the up-sampled image
+and may be negative, which crops; the filter is convolved (flipped) unless `flip_filter`; the output size along an axis
+is (size * up + pad_before + pad_after - taps) // down + 1.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def upfirdn2d(
     """Resample [N, C, H, W] by up/down with `kernel` [kh, kw]; see the module for the conventions.
 
     The zeros that `up` inserts are never multiplied: a transposed convolution skips them. Decimation takes every
-    `down`-th pixel of a plain depthwise convolution, because the backward of a strided one is many times slower on CPUs.
+    `down`-th pixel of a plain depthwise convolution; the backward of a strided one is many times slower on CPUs.
     """
     channels = x.shape[1]
     kh, kw = kernel.shape

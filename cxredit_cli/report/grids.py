@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def image_grid(images: Tensor, columns: int) -> NDArray[np.float32]:
-    """Lay [N, 1, H, W] in [-1, 1] out in rows of `columns`: [rows * H, columns * W] in 0..1; missing places are black."""
+    """Lay [N, 1, H, W] in [-1, 1] out in rows of `columns`: [rows * H, columns * W] in 0..1, black where none is."""
     n, _, h, w = images.shape
     rows = -(-n // columns)
     grid = torch.full((rows * columns, h, w), -1.0)

@@ -51,7 +51,9 @@ def find_model(path: Path | None) -> Path:
     for folder in (Path("model"), BUNDLED):
         if (folder / "model.json").is_file():
             return folder
-    raise InputError("There is no model in ./model and none is bundled; train one with `cxredit train-gan`, or use --model.")
+    raise InputError(
+        "There is no model in ./model and none is bundled; train one with `cxredit train-gan`, or use --model."
+    )
 
 
 def load_model(
@@ -79,7 +81,9 @@ def load_model(
     return model
 
 
-def save_generator(folder: Path, generator: Generator, info: Mapping[str, Any], dtype: torch.dtype | None = None) -> None:
+def save_generator(
+    folder: Path, generator: Generator, info: Mapping[str, Any], dtype: torch.dtype | None = None
+) -> None:
     """Write generator.safetensors and model.json; `info` is merged into what model.json says already.
 
     `dtype` stores the weights in another precision (torch.float16 halves the file).

@@ -1,7 +1,7 @@
 """Adaptive discriminator augmentation (Karras et al. 2020, arXiv 2006.06676) with transforms that suit radiographs.
 
-Translation, small rotation and scale, brightness and contrast, each applied with probability p. No flips, no quarter turns and no
-inversion: a mirrored chest is another anatomy (situs inversus).
+Translation, small rotation and scale, brightness and contrast, each applied with probability p. No flips, no quarter
+turns and no inversion: a mirrored chest is another anatomy (situs inversus).
 """
 
 import torch
@@ -16,7 +16,7 @@ LOG2_CONTRAST_STD = 0.3
 
 
 def augment(images: Tensor, p: Tensor) -> Tensor:
-    """Each transform on each image [N, 1, H, W] with probability `p` (0-d tensor); differentiable once in the images."""
+    """Each transform on each image [N, 1, H, W] with probability `p` (0-d tensor); differentiable once."""
     n, device = images.shape[0], images.device
 
     def chosen() -> Tensor:

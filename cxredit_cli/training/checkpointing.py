@@ -31,7 +31,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
             state = json.loads((file.metadata() or {})[STATE_KEY])
     except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is no checkpoint of cxredit ({error}); delete it to start the training anew.") from None
+        raise InputError(
+            f"{path} is no checkpoint of cxredit ({error}); delete it to start the training anew."
+        ) from None
     return tensors, state
 
 

@@ -1,7 +1,7 @@
 """Training of StyleGAN2 (Karras et al. 2020), by growing where asked, resumable bit for bit on a CPU.
 
-All randomness of iteration i comes from the seed (seed, i) and the order of the images from (seed, epoch), so a checkpoint needs
-counters and no random states.
+All randomness of iteration i comes from the seed (seed, i) and the order of the images from (seed, epoch), so a
+checkpoint needs counters and no random states.
 """
 
 import copy
@@ -108,7 +108,8 @@ def train_gan(
         run = resume(checkpoint, config, stages, device)
     elif (folder / "model.json").exists():
         raise InputError(
-            f"{folder} holds a model already and no checkpoint to carry on from; use another --out, or --init-from {folder}."
+            f"{folder} holds a model already and no checkpoint to carry on from; use another --output, perhaps with "
+            f"--init-from {folder}."
         )
     else:
         run = begin(config, stages, device, init_from)
@@ -156,7 +157,7 @@ def train_iteration(
     run: Run, config: GanConfig, stages: list[Stage], images: TrainingImages, precision: torch.dtype, means: Means
 ) -> None:
     """One step of G and of D, with their lazy regularisations when due, and of the moving average."""
-    g, d, batch, device = run.generator, run.discriminator, config.batch, run.pl_mean.device
+    g, d, batch = run.generator, run.discriminator, config.batch
     stage = stages[run.stage]
     stage_kimg = run.nimg / 1000 - stage.start_kimg
     fade = 1.0 if d.fade_from_rgb is None else min(stage_kimg / config.fade_kimg, 1.0)
@@ -217,7 +218,7 @@ def train_iteration(
 def step(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """One optimiser step on `loss`; gradients that are not numbers become zero, infinite ones large."""
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    torch.autograd.backward(loss)
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter.grad is not None:
@@ -226,7 +227,7 @@ def step(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
 
 
 def sample_ws(g: Generator, n: int, style_mixing: float) -> Tensor:
-    """Codes [n, num_ws, w_dim] of random z; with probability `style_mixing` a second code takes over at a random layer."""
+    """Codes [n, num_ws, w_dim] of random z; with probability `style_mixing` a second takes over at a random layer."""
     device = g.mapping.w_avg.device
     w = g.mapping(torch.randn(2 * n, g.z_dim, device=device))
     if g.training:
@@ -341,11 +342,13 @@ def resume(path: Path, config: GanConfig, stages: list[Stage], device: torch.dev
     """The run that `save_run` wrote; raises InputError when it was started with other settings."""
     tensors, state = load_checkpoint(path)
     mine = json.loads(json.dumps(asdict(config)))
-    changed = [f"{key} {state['config'].get(key)} -> {mine[key]}" for key in mine if state["config"].get(key) != mine[key]]
+    changed = [
+        f"{key} {state['config'].get(key)} -> {mine[key]}" for key in mine if state["config"].get(key) != mine[key]
+    ]
     if changed:
         raise InputError(
             f"{path.parent} holds a run with other settings ({'; '.join(changed)}); use the same ones to carry on, or "
-            "another --out to start anew."
+            "another --output to start anew."
         )
     side = stages[state["stage"]].resolution
     g = Generator(replace(config.generator, resolution=side))

@@ -1,7 +1,7 @@
 """Growing: train small pictures first, then double the resolution (Karras et al. 2018, section 2).
 
-A growth changes no picture: the new block's ToRGB starts at zero, and the discriminator's new top block fades in against its
-old from-image layer on the down-sampled picture.
+A growth changes no picture: the new block's ToRGB starts at zero, and the discriminator's new top block fades in
+against its old from-image layer on the down-sampled picture.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import torch
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.networks.discriminator import Discriminator
-from cxredit_cli.networks.generator import Generator
+from cxredit_cli.networks.generator import Generator, SynthesisBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ def grow_generator(smaller: Generator, resolution: int) -> Generator:
     larger.load_state_dict(smaller.state_dict(), strict=False)
     with torch.no_grad():
         for name, block in larger.synthesis.blocks.items():
+            assert isinstance(block, SynthesisBlock)
             if int(name[1:]) > smaller.resolution:
                 block.torgb.weight.zero_()
                 block.torgb.bias.zero_()

@@ -24,13 +24,15 @@ class TrainingImages:
     def __init__(self, dataset: Dataset, split: str, resolution: int, device: torch.device, seed: int) -> None:
         if dataset.resolution < resolution or dataset.resolution % resolution:
             raise InputError(
-                f"The images are {dataset.resolution}x{dataset.resolution}, but training at {resolution}x{resolution} needs "
-                f"a multiple of that; run `cxredit prepare` with --resolution {resolution}."
+                f"The images are {dataset.resolution}x{dataset.resolution}, but training at {resolution}x{resolution} "
+                f"needs a multiple of that; run `cxredit prepare` with --resolution {resolution}."
             )
         self._dataset, self._resolution, self._device, self._seed = dataset, resolution, device, seed
         self._indices = dataset.indices(split)
         if len(self._indices) == 0:
-            raise InputError(f"The data set has no image in its '{split}' split; prepare it with another --val-fraction.")
+            raise InputError(
+                f"The data set has no image in its '{split}' split; prepare it with another --val-fraction."
+            )
         self._epoch, self._order = -1, np.empty(0, np.int64)
         self._memory: Tensor | None = None
         self._reader = ThreadPoolExecutor(max_workers=1)

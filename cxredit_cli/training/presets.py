@@ -78,7 +78,11 @@ def gan_config(
             resolution, dim, dim, chosen.mapping_layers, chosen.channel_base, chosen.channel_max, conv_clamp=clamp
         ),
         discriminator=DiscriminatorConfig(
-            resolution, chosen.channel_base, chosen.channel_max, mbstd_group_size=chosen.mbstd_group_size, conv_clamp=clamp
+            resolution,
+            chosen.channel_base,
+            chosen.channel_max,
+            mbstd_group_size=chosen.mbstd_group_size,
+            conv_clamp=clamp,
         ),
         batch=chosen.batch,
         lr=chosen.lr,

@@ -16,7 +16,17 @@ def test_train_gan_grows_and_writes_a_plain_model(data: Path, tmp_path: Path) ->
     out = tmp_path / "model"
     dataset = tmp_path / "dataset.h5"
     prepared = runner.invoke(
-        app, ["prepare", str(data / "nih"), "--labels", str(data / "nih/labels.csv"), "-o", str(dataset), "--resolution", "32"]
+        app,
+        [
+            "prepare",
+            str(data / "nih"),
+            "--labels",
+            str(data / "nih/labels.csv"),
+            "-o",
+            str(dataset),
+            "--resolution",
+            "32",
+        ],
     )
     assert prepared.exit_code == 0, prepared.output
     command = ["train-gan", str(dataset), "-o", str(out), *TINY, "--grow-from", "16", "--grow-kimg", "0.02", "--json"]

@@ -149,7 +149,19 @@ def test_logs_and_grids_are_written_and_bounded(images: Dataset, tmp_path: Path)
 
 
 def test_killed_training_carries_on(images: Dataset, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "cxredit_cli", "train-gan", str(images.path), "-o", "m", "--batch", "8", "--dim", "16"]
+    command = [
+        sys.executable,
+        "-m",
+        "cxredit_cli",
+        "train-gan",
+        str(images.path),
+        "-o",
+        "m",
+        "--batch",
+        "8",
+        "--dim",
+        "16",
+    ]
     command += ["--channel-base", "128", "--channel-max", "16", "--grow-from", "0", "--kimg", "0.48"]
     command += ["--snapshot-kimg", "0.04", "--device", "cpu", "--precision", "fp32"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -163,7 +175,9 @@ def test_killed_training_carries_on(images: Dataset, tmp_path: Path) -> None:
     _, state = load_checkpoint(checkpoint)
     assert 0 < state["nimg"] <= 480
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
-    subprocess.run([*command[:6], "whole", *command[7:]], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [*command[:6], "whole", *command[7:]], cwd=tmp_path, env=environment, check=True, capture_output=True
+    )
     assert load_model(tmp_path / "m").fingerprint == load_model(tmp_path / "whole").fingerprint
 
 

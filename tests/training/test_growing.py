@@ -32,7 +32,9 @@ def test_stages() -> None:
     assert plan_stages(64, 64, (1,)) == [Stage(64, 0)]
 
 
-@pytest.mark.parametrize(("grow_from", "kimg"), [(48, (1,)), (256, (1,)), (4, (1,)), (32, ()), (32, (1, 2, 3)), (32, (-1,))])
+@pytest.mark.parametrize(
+    ("grow_from", "kimg"), [(48, (1,)), (256, (1,)), (4, (1,)), (32, ()), (32, (1, 2, 3)), (32, (-1,))]
+)
 def test_impossible_stages_are_refused(grow_from: int, kimg: tuple[float, ...]) -> None:
     with pytest.raises(InputError):
         plan_stages(128, grow_from, kimg)
