@@ -1,5 +1,95 @@
-"""`cxredit invert`."""
+"""`cxredit invert`: radiographs to codes."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
+
+if TYPE_CHECKING:
+    from cxredit_cli.inversion.inverting import InvertReport
 
 
-def command() -> None:
-    """Not written yet."""
+def command(
+    inputs: Annotated[
+        list[str], typer.Argument(help="Images, folders, globs, zips, datasets (.h5); - reads paths from stdin.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file of codes; it is appended to.")] = Path(
+        "codes.h5"
+    ),
+    model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="encoder, optimize or hybrid. Default: hybrid, without an encoder optimize.")
+    ] = None,
+    space: Annotated[str | None, typer.Option(help="w or w+. Default: the encoder's, for optimize w.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Of optimisation.")] = 500,
+    fit_noise: Annotated[bool, typer.Option("--fit-noise", help="Fit the noise maps too; codes keep them.")] = False,
+    split: Annotated[str | None, typer.Option(help="Of a dataset: train or val.")] = None,
+    label: Annotated[str | None, typer.Option(help="Of a dataset: images with this label.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="No more than the first so many images.")] = None,
+    fit: Annotated[str | None, typer.Option(help="crop (the centre square) or pad. Default: crop.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 16,
+    grid: Annotated[Path | None, typer.Option(help="Write a PNG of images above reconstructions.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Find the codes of radiographs (-> codes.h5), with PSNR and SSIM of each reconstruction.
+
+    Run again to carry on: images that the file holds already are skipped.
+    """
+    from cxredit_cli.devices import resolve_device
+    from cxredit_cli.inversion.invert import choose_method, choose_space, gradient_precision
+    from cxredit_cli.inversion.inverting import InvertOptions, invert_to_file
+    from cxredit_cli.inversion.targets import choose_fit, list_targets
+    from cxredit_cli.storage.models import load_model
+
+    target_device = resolve_device(device)
+    dtype = gradient_precision(precision, target_device)
+    targets = list_targets(inputs, sys.stdin, split, label, limit)
+    loaded = load_model(model, target_device)
+    loaded.generator.synthesis.precision = dtype
+    chosen = choose_method(loaded, method)
+    if method is None and chosen == "optimize":
+        stderr.print(f"The model in {loaded.path} has no encoder: using --method optimize.", markup=False)
+    options = InvertOptions(
+        chosen, choose_space(loaded, chosen, space), choose_fit(targets, fit), steps, batch, fit_noise
+    )
+    report = invert_to_file(loaded, targets, options, output, ConsoleProgress(), grid)
+    if json:
+        print_json(_document(report, output, chosen, options.space))
+    else:
+        _print(report, output)
+    for name, reason in report.failed:
+        stderr.print(f"{name}: {reason}", markup=False)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _document(report: "InvertReport", output: Path, method: str, space: str) -> dict[str, object]:
+    return {
+        "codes": str(output),
+        "method": method,
+        "space": space,
+        "inverted": [{"source": name, "psnr": psnr, "ssim": ssim} for name, psnr, ssim in report.rows],
+        "already_done": report.already_done,
+        "failed": [{"source": name, "reason": reason} for name, reason in report.failed],
+    }
+
+
+def _print(report: "InvertReport", output: Path) -> None:
+    width = max((len(name) for name, _, _ in report.rows), default=0)
+    for name, psnr, ssim in report.rows:
+        stdout.print(f"{name:{width}}  {psnr:6.2f} dB  SSIM {ssim:.3f}", markup=False)
+    line = f"{output}: {len(report.rows)} inverted"
+    if report.rows:
+        from statistics import fmean
+
+        line += f", mean {fmean(row[1] for row in report.rows):.2f} dB, SSIM {fmean(row[2] for row in report.rows):.3f}"
+    if report.already_done:
+        line += f"; {report.already_done} were there already"
+    if report.failed:
+        line += f"; {len(report.failed)} could not be read"
+    stdout.print(line, markup=False)

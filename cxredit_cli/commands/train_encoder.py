@@ -1,5 +1,84 @@
-"""`cxredit train-encoder`."""
+"""`cxredit train-encoder`: train the encoder of a model on synthetic and real radiographs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 
-def command() -> None:
-    """Not written yet."""
+def command(
+    images: Annotated[Path, typer.Argument(help="Dataset of `prepare`, or a folder or zip of images.")] = Path(
+        "dataset.h5"
+    ),
+    model: Annotated[Path | None, typer.Option(help="The model folder that gets the encoder; default ./model.")] = None,
+    depth: Annotated[int, typer.Option(help="Of each of the two ResNets: 18, 34, 50 or 101.")] = 101,
+    width: Annotated[int, typer.Option(help="Channels of the ResNets' stems; smaller is faster.")] = 64,
+    space: Annotated[str, typer.Option(help="w, or w+ for a code a layer.")] = "w",
+    batch: Annotated[int, typer.Option(min=1, help="Synthetic and as many real images an iteration.")] = 16,
+    kimg: Annotated[float | None, typer.Option(help="Stop after this many thousand real images in all.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes of training in all.")] = None,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 5e-4,
+    code_weight: Annotated[float, typer.Option(help="Of L1(w, w^), on synthetic images.")] = 1.0,
+    pixel_weight: Annotated[float, typer.Option(help="Of the squared error of pixels.")] = 1.0,
+    ssim_weight: Annotated[float, typer.Option(help="Of 1 - SSIM.")] = 1.0,
+    feature_weight: Annotated[float, typer.Option(help="Of the distance of feature maps.")] = 1.0,
+    ema_kimg: Annotated[float, typer.Option(help="Half-life of the averaged weights, in thousand images.")] = 10.0,
+    init_from: Annotated[Path | None, typer.Option(help="Start from the encoder of this model.")] = None,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Train the encoder of a model (dataset.h5 -> model/). Run the same command again to carry on."""
+    import h5py
+
+    from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
+    from cxredit_cli.devices import resolve_device
+    from cxredit_cli.errors import InputError
+    from cxredit_cli.inversion.invert import gradient_precision
+    from cxredit_cli.storage.dataset import open_images
+    from cxredit_cli.storage.models import BUNDLED, ENCODER, GENERATOR, load_model
+    from cxredit_cli.training.encoder import EncoderTraining, train_encoder
+    from cxredit_cli.training.encoder_losses import LossWeights
+
+    if space not in ("w", "w+"):
+        raise InputError(f"--space must be w or w+, but it is '{space}'.")
+    if kimg is None and minutes is None:
+        kimg = 200.0
+    target = resolve_device(device)
+    dtype = gradient_precision(precision, target)
+    loaded = load_model(model, target, parts=(GENERATOR,))
+    if loaded.path.resolve() == BUNDLED.resolve():
+        raise InputError(
+            "train-encoder writes into the model's folder and there is no ./model; train one with `cxredit train-gan`, "
+            f"or copy {BUNDLED} to ./model."
+        )
+    loaded.generator.synthesis.precision = dtype
+    progress = ConsoleProgress()
+    side = loaded.generator.resolution
+    dataset = open_images(images, None if images.is_file() and h5py.is_hdf5(images) else side, progress=progress)
+    initial = None
+    if init_from is not None:
+        initial = load_model(init_from, parts=(GENERATOR, ENCODER)).encoder
+        if initial is None:
+            raise InputError(f"--init-from {init_from}: this model has no encoder; name one that has.")
+    options = EncoderTraining(
+        space="w" if space == "w" else "w+",
+        depth=depth,
+        width=width,
+        batch=batch,
+        seed=seed,
+        learning_rate=lr,
+        weights=LossWeights(code_weight, pixel_weight, ssim_weight, feature_weight),
+        ema_kimg=ema_kimg,
+    )
+    figures = train_encoder(loaded, dataset, options, kimg=kimg, minutes=minutes, progress=progress, initial=initial)
+    if json:
+        print_json({"model": str(loaded.path), **figures})
+    else:
+        stdout.print(
+            f"{loaded.path}: encoder trained. Held-out radiographs {figures['val_psnr']:.2f} dB, SSIM "
+            f"{figures['val_ssim']:.3f}; synthetic {figures['synthetic_psnr']:.2f} dB, code error "
+            f"{figures['code_error']:.3f} (1 is the mean code's).",
+            markup=False,
+        )

@@ -2,8 +2,10 @@
 
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
+from cxredit_cli.devices import resolve_precision
 from cxredit_cli.errors import InputError
 from cxredit_cli.inversion.encode import Space, encode
 from cxredit_cli.inversion.optimize import optimize
@@ -42,6 +44,19 @@ def choose_space(model: Model, method: Method, space: str | None) -> Space:
         if space == known:
             return known  # type: ignore[no-any-return]
     raise InputError(f"--space must be w or w+, but it is '{space}'.")
+
+
+def gradient_precision(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of work that needs gradients through the generator: `resolve_precision` with bf16 in fp16's place.
+
+    Gradients of a mean over all pixels fall below the range of fp16, so that is refused where it is asked for.
+    """
+    dtype = resolve_precision(name, device)
+    if dtype != torch.float16:
+        return dtype
+    if name == "fp16":
+        raise InputError("--precision fp16 loses the small gradients that lead to codes; use bf16 or fp32.")
+    return torch.bfloat16
 
 
 def invert(

@@ -37,7 +37,6 @@ from cxredit_cli.training.logs import Means, RunLog
 RUN_FOLDER, CHECKPOINT = "encoder-training", "checkpoint.safetensors"
 SHOWN = ("val_psnr", "val_ssim", "code_error")
 EMA_RAMP = 0.05  # the half-life of the average is at most this share of what was trained so far (as StyleGAN2's)
-CHECKPOINT_SECONDS = 60  # a ResNet-101's checkpoint is 1.6 GB, so not at every tick of a fast device
 FIXED_OPTIONS = ("space", "depth", "width", "batch", "seed")  # the others may be changed when a run goes on
 
 
@@ -53,7 +52,10 @@ class EncoderTraining:
     learning_rate: float = 5e-4
     weights: LossWeights = field(default_factory=LossWeights)
     ema_kimg: float = 10.0  # half-life of the averaged weights
-    tick_kimg: float = 1.0  # between lines of the log
+    tick_kimg: float = 1.0  # between lines of the log, which need the held-out figures
+    checkpoint_seconds: float = (
+        60.0  # at least, between checkpoints: a ResNet-101's is 1.6 GB, a fast device's tick short
+    )
     held_out: int = 64  # images, real and synthetic, that the figures are of
 
     def encoder_config(self, generator: Generator) -> EncoderConfig:
@@ -144,7 +146,7 @@ def train_encoder(
             figures = probes.figures(average, generator)
             seconds = spent + time.monotonic() - started
             log.write(seen, {**means.read(), **figures, "seconds": seconds})
-            if done or time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            if done or time.monotonic() - saved >= options.checkpoint_seconds:
                 probes.save_grid(run / f"reconstructions{round(seen):06d}.png", average, generator, model.name)
                 training = {"kimg": round(seen, 3), "minutes": round(seconds / 60, 1), "real_images": len(images)}
                 save_encoder(model.path, average, {**asdict(options), **training, "held_out_figures": figures})

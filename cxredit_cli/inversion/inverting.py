@@ -1,0 +1,124 @@
+"""Inverting many images into one file of codes, batch by batch: a kill at any moment loses one batch at most."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cxredit_cli.inversion.encode import Space
+from cxredit_cli.inversion.invert import Method, invert
+from cxredit_cli.inversion.targets import Target, read_targets
+from cxredit_cli.progress import Progress
+from cxredit_cli.radiographs.geometry import Fit
+from cxredit_cli.radiographs.write import write_png
+from cxredit_cli.report.grids import image_grid
+from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.models import Model
+
+GRID_COLUMNS, GRID_IMAGES = 8, 32
+
+
+@dataclass(frozen=True, slots=True)
+class InvertOptions:
+    """How images become codes."""
+
+    method: Method
+    space: Space
+    fit: Fit
+    steps: int
+    batch: int = 16
+    fit_noise: bool = False
+
+    def header(self, model: Model) -> CodesHeader:
+        """What the file of codes says about them."""
+        generator = model.generator
+        return CodesHeader(
+            fingerprint=model.fingerprint,
+            method=self.method,
+            space=self.space,
+            num_ws=1 if self.space == "w" else generator.num_ws,
+            w_dim=generator.w_dim,
+            resolution=generator.resolution,
+            steps=0 if self.method == "encoder" else self.steps,
+            preprocessing=json.dumps({"fit": self.fit}),
+            model=model.name,
+            noise_shapes=tuple(generator.synthesis.noise_shapes()) if self.fit_noise else (),
+        )
+
+
+@dataclass(slots=True)
+class InvertReport:
+    """What a run did."""
+
+    rows: list[tuple[str, float, float]] = field(default_factory=list)  # name, PSNR in dB, SSIM
+    already_done: int = 0  # images that the file held before
+    failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
+
+
+def invert_to_file(
+    model: Model,
+    targets: Sequence[Target],
+    options: InvertOptions,
+    output: Path,
+    progress: Progress,
+    grid: Path | None = None,
+) -> InvertReport:
+    """Invert what `output` does not hold yet and append it; unreadable images are reported, the others done.
+
+    `grid` receives a picture of the first images above their reconstructions. Raises MismatchError if `output` holds
+    codes of another generator, InputError if they were made in another way.
+    """
+    report, side = InvertReport(), model.generator.resolution
+    pairs: list[torch.Tensor] = []
+    with CodesWriter(output, options.header(model), expected=len(targets)) as writer:
+        waiting = [target for target in targets if target.name not in writer.done_sources]
+        report.already_done = len(targets) - len(waiting)
+        progress.start("invert", len(targets), report.already_done)
+        for first in range(0, len(waiting), options.batch):
+            names, squares = [], []
+            for target, pixels, reason in read_targets(waiting[first : first + options.batch], side, options.fit):
+                if pixels is None:
+                    report.failed.append((target.name, reason))
+                else:
+                    names.append(target.name)
+                    squares.append(pixels)
+            done = report.already_done + first
+            if names:
+                pixels = np.stack(squares)
+                images = torch.from_numpy(pixels)[:, None] * 2 - 1
+                result = invert(
+                    model,
+                    images,
+                    options.method,
+                    options.space,
+                    options.steps,
+                    options.batch,
+                    options.fit_noise,
+                    progress,
+                    done,
+                )
+                noise = None if result.noise is None else [layer[:, 0].numpy() for layer in result.noise]
+                original = np.rint(pixels * 255).astype(np.uint8)
+                writer.append(names, result.w.numpy(), result.psnr.numpy(), result.ssim.numpy(), original, noise)
+                report.rows += zip(names, result.psnr.tolist(), result.ssim.tolist(), strict=True)
+                if grid is not None and sum(map(len, pairs)) < GRID_IMAGES:
+                    pairs.append(torch.stack([images, result.reconstructions], dim=1))
+            progress.advance(report.already_done + min(first + options.batch, len(waiting)))
+        progress.finish()
+    if grid is not None and pairs:
+        write_png(grid, _grid(torch.cat(pairs)[:GRID_IMAGES]), {"Description": _caption(model), "Model": model.name})
+    return report
+
+
+def _grid(pairs: torch.Tensor) -> np.typing.NDArray[np.float32]:
+    """Rows of originals, each above the row of their reconstructions: [N, 2, 1, R, R] to one picture."""
+    columns = min(GRID_COLUMNS, len(pairs))
+    rows = [image_grid(row[:, kind], columns) for row in torch.split(pairs, columns) for kind in (0, 1)]
+    return np.concatenate(rows)
+
+
+def _caption(model: Model) -> str:
+    return f"Radiographs, and below each its synthetic reconstruction by {model.name}; not for diagnosis"
