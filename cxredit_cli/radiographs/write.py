@@ -1,13 +1,16 @@
-"""Writing images that say what they are."""
+"""Writing images that say what they are: synthetic or edited, by what and how."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from cxredit_cli import __version__
 from cxredit_cli.storage.atomic import written_aside
@@ -28,3 +31,40 @@ def write_png(
     with written_aside(Path(path)) as aside:
         image = Image.fromarray(levels.astype(np.uint8 if bits == 8 else np.uint16))
         image.save(aside, format="PNG", pnginfo=info)
+
+
+def write_dicom(path: str | Path, pixels: NDArray[np.floating], description: str) -> None:
+    """Write `pixels` [H, W] in 0..1 (clipped) as a 16-bit DICOM Secondary Capture, whole or not at all.
+
+    Its tags say that it is derived and synthetic, and how (`description`, at most 1024 characters); it holds no
+    patient, no date and no time. The same picture and description make the same file.
+    """
+    levels = np.rint(np.clip(pixels, 0, 1).astype(np.float64) * 65535).astype("<u2")
+    content = levels.tobytes()
+    dataset = pydicom.Dataset()
+    dataset.SOPClassUID = SecondaryCaptureImageStorage
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        setattr(dataset, keyword, generate_uid(entropy_srcs=[keyword, description, content.hex()]))
+    dataset.ImageType = ["DERIVED", "SECONDARY"]
+    dataset.ConversionType = "SYN"  # a synthetic image, PS3.3 C.8.6.1
+    dataset.DerivationDescription = f"SYNTHETIC, NOT FOR DIAGNOSIS. {description}"[:1024]
+    dataset.SeriesDescription = "Synthetic: edited by cxredit"
+    dataset.Manufacturer, dataset.SoftwareVersions = "cxredit", __version__
+    dataset.Modality = "OT"
+    dataset.BurnedInAnnotation, dataset.PatientIdentityRemoved = "NO", "YES"
+    dataset.DeidentificationMethod = "No patient data was ever written"
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"):
+        setattr(dataset, keyword, "")  # required to be present, allowed to be empty
+    for keyword in ("AccessionNumber", "ReferringPhysicianName", "StudyID", "SeriesNumber", "InstanceNumber"):
+        setattr(dataset, keyword, None)
+    dataset.Rows, dataset.Columns = levels.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.PixelRepresentation = 15, 0
+    dataset.WindowCenter, dataset.WindowWidth = "32768", "65536"  # the whole range
+    dataset.PixelData = content
+    dataset["PixelData"].VR = "OW"
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    with written_aside(Path(path)) as aside:
+        dataset.save_as(aside, enforce_file_format=True)

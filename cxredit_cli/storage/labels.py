@@ -30,6 +30,7 @@ PLAIN_HEADERS = {
     "patient_id": ("patient_id", "patientid", "patient", "subject_id"),
     "view": ("view", "view_position", "viewposition", "projection"),
 }
+CHEXPERT_PATIENT = re.compile(r"patient\d+")
 AMBIGUOUS = -1
 
 
@@ -62,7 +63,19 @@ class LabelTable:
         Paths are compared first with, then without the image suffix (a CSV of .png for files that are .dcm).
         """
         found = self._with_suffix.find(tuple(parts))
-        return found if found is not None else self._without_suffix.find(_without_suffix("/".join(parts)))
+        if found is None:
+            found = self._without_suffix.find(_without_suffix("/".join(parts)))
+        if found is None or found == AMBIGUOUS:
+            return found
+        # CheXpert's files have the same names for every patient: never take the row of another one.
+        patients = {part for part in parts if CHEXPERT_PATIENT.fullmatch(part)}
+        return AMBIGUOUS if patients and self.rows[found].patient_id not in (*patients, "") else found
+
+    def likeness(self, parts: Sequence[str], row: int) -> int:
+        """Return how many last parts of a path, without the image suffix, agree with those of a row."""
+        ours, theirs = _without_suffix("/".join(parts)), _without_suffix(self.rows[row].name)
+        agree = [a == b for a, b in zip(reversed(ours), reversed(theirs), strict=False)]
+        return agree.index(False) if False in agree else len(agree)
 
 
 class _Ends:
@@ -150,7 +163,7 @@ def _plain_row(row: tuple[str, ...], name: int, labels: int, patient: int | None
 
 def _chexpert_row(row: tuple[str, ...], at: dict[str, int], observations: list[str]) -> LabelRow:
     path = row[at["Path"]].strip()
-    patient = re.search(r"patient\d+", path)
+    patient = CHEXPERT_PATIENT.search(path)
     view = row[at["AP/PA"]].strip().upper() if "AP/PA" in at else ""
     if "Frontal/Lateral" in at and row[at["Frontal/Lateral"]].strip().lower() == "lateral":
         view = "LATERAL"

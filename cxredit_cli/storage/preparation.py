@@ -114,33 +114,44 @@ def plan(sources: Sequence[Source], table: LabelTable | None, options: Options) 
     """Match sources to the label table and filter. Raises InputError if nothing is left."""
     options.check(table)
     result = Plan()
-    taken: set[int] = set()
-    for source in sources:
+    matches = [None if table is None else table.find(source.parts) for source in sources]
+    owners = {} if table is None else _owners(sources, matches, table)
+    for index, (source, found) in enumerate(zip(sources, matches, strict=True)):
         if table is None:
             result.rows.append(Row(source, source.name, "", (), ()))
             continue
-        found = table.find(source.parts)
         reason = None
         if found is None:
             reason = "not in the label table"
         elif found == AMBIGUOUS:
             reason = "no row of the label table fits for certain"
-        elif found in taken:
+        elif owners[found] != index:
             reason = "another image has its row"
         else:
-            taken.add(found)
             row = table.rows[found]
             reason = _filtered(row.labels, row.view, options)
         if reason is not None:
             result.skipped.append((source.name, reason))
         else:
             result.rows.append(Row(source, row.patient_id or source.name, row.view, row.labels, row.values))
-    result.rows_without_image = 0 if table is None else len(table.rows) - len(taken)
+    result.rows_without_image = 0 if table is None else len(table.rows) - len(owners)
     if not result.rows:
         reasons = Counter(reason for _, reason in result.skipped)
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         raise InputError(f"None of the {len(sources)} images is left to prepare ({why}); check --labels and filters.")
     return result
+
+
+def _owners(sources: Sequence[Source], matches: Sequence[int | None], table: LabelTable) -> dict[int, int]:
+    """Give each row that was found to the source whose path is most like its own, the first of equals."""
+    owners: dict[int, int] = {}
+    for index, row in enumerate(matches):
+        if row is None or row == AMBIGUOUS:
+            continue
+        rival = owners.setdefault(row, index)
+        if table.likeness(sources[index].parts, row) > table.likeness(sources[rival].parts, row):
+            owners[row] = index
+    return owners
 
 
 def _filtered(labels: tuple[str, ...], view: str, options: Options) -> str | None:

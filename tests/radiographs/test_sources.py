@@ -71,10 +71,7 @@ def test_an_image_that_is_named_twice_counts_once(tree):
 
 def test_list_on_stdin(tree):
     given = f"{tree / 'p1' / 'view1.png'}\n\n{tree / 'p2'}\r\n"
-    assert names("-", stdin=given) == ["p1/view1.png", "p2/view1.png", "view2.jpg"] or names("-", stdin=given) == [
-        "view1.png",
-        "view2.jpg",
-    ]
+    assert names("-", stdin=given) == ["p1/view1.png", "p2/view1.png", "view2.jpg"]
     with pytest.raises(InputError, match="one a line"):
         names("-", stdin="\n")
 
@@ -84,15 +81,11 @@ def test_links_that_go_round(tree):
     assert names(tree) == NAMES
 
 
-def test_what_is_not_there_is_said(tree, tmp_path):
-    for given, expected in (
-        (tmp_path / "none.png", "does not exist"),
-        (str(tmp_path / "*.dcm"), "No image was found"),
-        (tree / "__MACOSX", "x"),
-    ):
-        if expected != "x":
-            with pytest.raises(InputError, match=expected):
-                names(given)
+def test_what_is_not_there_is_said(tmp_path):
+    with pytest.raises(InputError, match=r"none\.png does not exist"):
+        names(tmp_path / "none.png")
+    with pytest.raises(InputError, match="No image was found"):
+        names(str(tmp_path / "*.dcm"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"expected PNG, JPEG, TIFF or DICOM files"):
         names(tmp_path / "empty")

@@ -1,10 +1,12 @@
 """PNGs that say what they are, whole or not at all."""
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
-from cxredit_cli.radiographs.write import write_png
+from cxredit_cli.radiographs.read import read_radiograph
+from cxredit_cli.radiographs.write import write_dicom, write_png
 from cxredit_cli.storage.atomic import write_text, written_aside
 
 
@@ -35,3 +37,23 @@ def test_an_error_leaves_the_old_file(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_dicom_says_that_it_is_synthetic_and_reads_back(tmp_path):
+    pixels = np.linspace(0, 1, 64 * 48, dtype=np.float32).reshape(64, 48) * 0.3
+    path = tmp_path / "edited.dcm"
+    write_dicom(path, pixels, "Edited by model 0123 along cardiomegaly, strength +3")
+    np.testing.assert_allclose(read_radiograph(path).pixels, pixels, atol=1 / 65535)
+    dataset = pydicom.dcmread(path)
+    assert dataset.ImageType == ["DERIVED", "SECONDARY"]
+    assert dataset.ConversionType == "SYN"
+    assert "SYNTHETIC" in dataset.DerivationDescription
+    assert "strength +3" in dataset.DerivationDescription
+    assert dataset.BurnedInAnnotation == "NO"
+    assert not str(dataset.PatientName)
+    assert not dataset.PatientID
+    assert not dataset.StudyDate
+    again = tmp_path / "again.dcm"
+    write_dicom(again, pixels, "Edited by model 0123 along cardiomegaly, strength +3")
+    assert again.read_bytes() == path.read_bytes()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["again.dcm", "edited.dcm"]

@@ -136,6 +136,18 @@ def test_filters_and_reasons(data, tmp_path):
     assert Dataset(tmp_path / "c.h5").has_label("Cardiomegaly").all()
 
 
+def test_a_row_goes_to_the_image_whose_path_is_most_like_its_own(data, tmp_path):
+    for patient, name in (("p1", "00001336_000.png"), ("p2", "00001337_000.png")):
+        path = tmp_path / "images" / patient / "view.png"
+        path.parent.mkdir(parents=True)
+        shutil.copy(data / "nih" / name, path)
+    (tmp_path / "labels.csv").write_text("path,label\np2/view.png,Cardiomegaly\n")
+    table = read_labels(tmp_path / "labels.csv")
+    report = prepare(list_sources([tmp_path / "images"]), tmp_path / "d.h5", Options(), table)
+    assert Dataset(tmp_path / "d.h5").names == ["p2/view.png"]
+    assert report.skipped == {"another image has its row": 1}
+
+
 def test_rows_without_an_image_are_counted(data, tmp_path):
     table = read_labels(data / "nih" / "labels.csv")
     report = prepare(list_sources([data / "nih" / "00001336_000.png"]), tmp_path / "d.h5", Options(), table)
