@@ -38,6 +38,8 @@ def plot_separability(
     null.axvline(found.auc, color=POSITIVE, lw=2, label="true labels, 95 % interval")
     null.set_title(f"Held-out AUC {found.auc:.3f}, p = {found.p_value:.2g}", fontsize=10)
     null.set_xlabel("ROC AUC", fontsize=9)
+    null.set_yticks([])
+    null.set_ylim(0, null.get_ylim()[1] * 1.3)  # room for the legend
     null.legend(fontsize=8, frameon=False)
     for axes in (in_sample, held_out, null):
         axes.tick_params(labelsize=8)
