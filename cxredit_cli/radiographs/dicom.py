@@ -45,6 +45,7 @@ TAGS = (
     "VOILUTSequence",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
+    "PresentationIntentType",
     "PixelData",
 )
 NOT_RADIOGRAPHS = {
@@ -54,6 +55,7 @@ NOT_RADIOGRAPHS = {
     "NM": "a nuclear medicine image",
     "US": "an ultrasound image",
 }
+MOST_PIXELS = 170_000_000
 Limits = tuple[float, float]
 DAMAGED = "the DICOM file is truncated or damaged; copy it again from where it came."
 
@@ -97,6 +99,8 @@ def _stored_pixels(dataset: pydicom.Dataset) -> tuple[NDArray[Any], list[str]]:
         raise UnreadableImageError(f"it is {NOT_RADIOGRAPHS[modality]}; expected a radiograph (CR, DX or DR).")
     if not dataset.get("Rows") or not dataset.get("Columns") or "PixelData" not in dataset:
         raise UnreadableImageError("the DICOM file holds no image or is truncated; expected a radiograph.")
+    if dataset.Rows * dataset.Columns > MOST_PIXELS:
+        raise UnreadableImageError("it is far larger than any radiograph; expected at most 170 megapixels.")
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UnreadableImageError(f"it holds {frames} frames; expected a single radiograph.")
@@ -115,7 +119,8 @@ def _stored_pixels(dataset: pydicom.Dataset) -> tuple[NDArray[Any], list[str]]:
         pixels = pixels >> shift
     short = syntax.name.split(" (")[0].split(",")[0].removesuffix(" Image Compression")
     name = f" {short}" if syntax.is_encapsulated else ""
-    return pixels, [f"DICOM{name}", f"{bits} bit"]
+    raw = ["raw, for processing"] if dataset.get("PresentationIntentType") == "FOR PROCESSING" else []
+    return pixels, [f"DICOM{name}", f"{bits} bit", *raw]
 
 
 def _transfer_syntax(dataset: pydicom.Dataset) -> UID:
@@ -141,7 +146,8 @@ def _plugin(syntax: UID) -> str:
     elif syntax in JPEGLSTransferSyntaxes or syntax in JPEGTransferSyntaxes:
         module, package = "libjpeg", "pylibjpeg-libjpeg"
     elif syntax.keyword == "RLELossless":
-        return ""  # pydicom's own decoder stands in where pylibjpeg-rle is missing
+        # Not pylibjpeg-rle: on damaged data it panics, past every `except Exception`, and prints that it did.
+        return "pydicom"
     else:
         raise UnreadableImageError(
             f"its compression ({syntax.name}) is not one for radiographs; convert it to uncompressed DICOM."

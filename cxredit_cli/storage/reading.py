@@ -77,8 +77,10 @@ def _read_one(index: int, source: Source, resolution: int, fit: Fit, bits: int) 
         radiograph = read_radiograph(source)
     except UnreadableImageError as error:
         return index, None, str(error).removeprefix(f"{source.name}: ")
-    except (InputError, MemoryError, KeyboardInterrupt):
+    except InputError:
         raise
+    except MemoryError:
+        return index, None, "there is not enough memory to read it."
     except Exception as error:  # one bad file never stops the rest
         return index, None, f"it could not be read ({type(error).__name__})."
     square = fit_square(radiograph.pixels, resolution, fit)

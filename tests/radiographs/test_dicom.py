@@ -238,7 +238,7 @@ def test_lossless_codecs_encoded_here(make_dicom, picture12, syntax, signed):
 
     stored = (picture12.astype(np.int16) - 2048) if signed else picture12
     dataset = pydicom.dcmread(make_dicom(stored, BitsStored=12))
-    dataset.compress(syntax, encoding_plugin="pylibjpeg")
+    dataset.compress(syntax)
     path = Path(dataset.filename).with_name("compressed.dcm")
     dataset.save_as(path)
     np.testing.assert_allclose(pixels(path) * 4095, picture12, atol=1e-3)
@@ -291,6 +291,8 @@ def test_frames_reports_and_slices_are_refused(make_dicom, picture):
     assert "holds 2 frames" in refusal(two)
     assert "a CT slice" in refusal(make_dicom(picture, Modality="CT"))
     assert "PALETTE COLOR" in refusal(make_dicom(picture, PhotometricInterpretation="PALETTE COLOR"))
+    huge = make_dicom(picture, Rows=60000, Columns=60000)
+    assert "far larger" in refusal(huge)
     import pydicom
 
     report = pydicom.dcmread(make_dicom(picture))
@@ -298,6 +300,11 @@ def test_frames_reports_and_slices_are_refused(make_dicom, picture):
     path = Path(report.filename).with_name("report.dcm")
     report.save_as(path)
     assert "no image or is truncated" in refusal(path)
+
+
+def test_a_raw_detector_image_is_said_to_be_one(make_dicom, picture12):
+    path = make_dicom(picture12, BitsStored=12, PresentationIntentType="FOR PROCESSING")
+    assert read_radiograph(path).reading.startswith("DICOM, 12 bit, raw, for processing, no window")
 
 
 def test_other_compressions_are_named(make_dicom, picture):
@@ -328,10 +335,24 @@ def test_truncated_files_are_refused(data, make_dicom, picture12, tmp_path, shar
         assert re.search("truncated or damaged|no image or is truncated|only the beginning", refusal(path))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(junk=st.binary(max_size=400), place=st.integers(0, 4000))
-def test_damaged_files_are_read_or_refused_but_never_crash(data, tmp_path, junk, place):
-    content = bytearray((data / "dicom" / "jpegls.dcm").read_bytes())
+@pytest.fixture
+def rle(data, tmp_path) -> Path:
+    """A small RLE file."""
+    import pydicom
+
+    dataset = pydicom.dcmread(data / "dicom" / "jpegls.dcm")
+    dataset.decompress()
+    dataset.compress(RLELossless)
+    dataset.save_as(tmp_path / "rle.dcm")
+    return tmp_path / "rle.dcm"
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    junk=st.binary(max_size=400), place=st.integers(0, 4000), codec=st.sampled_from(["rle", "jpegls", "jpeg_lossless"])
+)
+def test_damaged_files_are_read_or_refused_but_never_crash(data, rle, tmp_path, junk, place, codec):
+    content = bytearray((rle if codec == "rle" else data / "dicom" / f"{codec}.dcm").read_bytes())
     content[place : place + len(junk)] = junk
     path = tmp_path / "damaged.dcm"
     path.write_bytes(bytes(content))
