@@ -6,6 +6,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import pydicom
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -135,3 +136,21 @@ def test_other_columns_are_named(run, data):
     result = run(data / "nih", "--labels", "other.csv")
     assert result.exit_code == 2
     assert "other.csv has the columns id, diagnosis; expected NIH's" in result.stderr
+
+
+def test_dicom_files_leave_nothing_of_the_patient(run, data):
+    private = ("Secret^Person", "SECRET-1", "19500101", "20200202")
+    Path("scans").mkdir()
+    for number, source in enumerate(sorted((data / "dicom").glob("*.dcm"))):
+        dataset = pydicom.dcmread(source)
+        dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate, dataset.StudyDate = private
+        dataset.save_as(f"scans/{number}.dcm")
+    Path("scans/bad.dcm").write_bytes(Path("scans/0.dcm").read_bytes()[:-500])
+    result = run("scans", "--resolution", 64, "--bits", 16)
+    assert result.exit_code == 1
+    dataset = Dataset(Path("dataset.h5"))
+    assert len(dataset) == 7
+    assert all(reading.startswith("DICOM ") for reading in dataset.readings)
+    written = Path("dataset.h5").read_bytes() + Path("dataset_skipped.csv").read_bytes() + result.output.encode()
+    for value in private:
+        assert value.encode() not in written
