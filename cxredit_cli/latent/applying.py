@@ -1,6 +1,6 @@
 """Editing many radiographs: codes or images in, pictures, sheets and a manifest out; interrupted runs carry on."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cxredit_cli.inversion.invert import STEPS, choose_method, choose_space, invert
 from cxredit_cli.latent.edits import edit, strength_label, synthesize
+from cxredit_cli.latent.precision import fast_gradients
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs.geometry import Fit
 from cxredit_cli.radiographs.sources import Source
@@ -117,8 +118,8 @@ def apply_to_codes(
                         method=f"{header.method}, {header.space}",
                     )
                 )
-            waiting = [s for s in subjects if not folder.is_done(s.stem, options.labels, s.recipe)]
-            _edit_all(model, waiting, options, folder)
+            waiting = {s.stem for s in subjects if not folder.is_done(s.stem, options.labels, s.recipe)}
+            _edit_all(model, subjects, waiting, options, folder)
             _count(report, folder, [s.stem for s in subjects], len(waiting), options)
             progress.advance(rows.stop)
         folder.finish()
@@ -163,17 +164,18 @@ def apply_to_images(
                     waiting.append((source, identity, stem, pixels))
             if waiting:
                 images = torch.from_numpy(np.stack([pixels for *_, pixels in waiting]).astype(np.float32))
-                found = invert(
-                    model,
-                    images[:, None] / 65535 * 2 - 1,
-                    method,
-                    space,
-                    inversion.steps,
-                    options.batch,
-                    inversion.fit_noise,
-                    progress,
-                    done=start,
-                )
+                with fast_gradients(model.generator):
+                    found = invert(
+                        model,
+                        images[:, None] / 65535 * 2 - 1,
+                        method,
+                        space,
+                        inversion.steps,
+                        options.batch,
+                        inversion.fit_noise,
+                        progress,
+                        done=start,
+                    )
                 subjects = [
                     Subject(
                         source=source.name,
@@ -189,7 +191,7 @@ def apply_to_images(
                     )
                     for index, (source, identity, stem, pixels) in enumerate(waiting)
                 ]
-                _edit_all(model, subjects, options, folder)
+                _edit_all(model, subjects, {subject.stem for subject in subjects}, options, folder)
             _count(report, folder, stems, len(waiting), options)
             progress.advance(start + len(part))
         folder.finish()
@@ -197,14 +199,22 @@ def apply_to_images(
     return report
 
 
-def _edit_all(model: Model, subjects: Sequence[Subject], options: EditOptions, folder: EditedFolder) -> None:
-    """Synthesise reconstruction and edits of some subjects at a time, and write them."""
+def _edit_all(
+    model: Model, subjects: Sequence[Subject], waiting: Collection[str], options: EditOptions, folder: EditedFolder
+) -> None:
+    """Synthesise reconstruction and edits of some subjects at a time, and write those whose stem is `waiting`.
+
+    The groups do not depend on what is there already: a sum is rounded differently in batches of another size, and an
+    interrupted run should end with the very files of an uninterrupted one.
+    """
     generator = model.generator
     direction = torch.from_numpy(options.direction.direction)
     each = 1 + len(options.strengths)
     at_once = max(options.batch // each, 1)
     for start in range(0, len(subjects), at_once):
         part = subjects[start : start + at_once]
+        if not any(subject.stem in waiting for subject in part):
+            continue
         w = torch.stack([subject.w for subject in part])
         moved = edit(w, direction, [0.0, *options.strengths], generator.num_ws, options.layers).flatten(0, 1)
         noise = None
@@ -215,7 +225,8 @@ def _edit_all(model: Model, subjects: Sequence[Subject], options: EditOptions, f
             2
         ) + np.float32(0.5)
         for subject, pictures in zip(part, np.split(images, len(part)), strict=True):
-            _write(model, subject, pictures[0], pictures[1:], options, folder)
+            if subject.stem in waiting:
+                _write(model, subject, pictures[0], pictures[1:], options, folder)
 
 
 def _write(

@@ -10,6 +10,7 @@ from cxredit_cli.errors import InputError
 from cxredit_cli.inversion.encode import Space
 from cxredit_cli.inversion.invert import Method, invert
 from cxredit_cli.latent.directions import pair_direction
+from cxredit_cli.latent.precision import fast_gradients
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs.geometry import Fit, fit_square
 from cxredit_cli.radiographs.read import read_radiograph
@@ -47,7 +48,8 @@ def find_pair_direction(
         )
     images = torch.from_numpy(np.stack([before, after, _with_invisible_noise(before)]))[:, None] * 2 - 1
     progress.start("Inverting", len(images))
-    found = invert(model, images, method, space, steps, batch=len(images), progress=progress)
+    with fast_gradients(model.generator):
+        found = invert(model, images, method, space, steps, batch=len(images), progress=progress)
     progress.finish()
     w = found.w.numpy()
     spread = model.generator.w_statistics()[1].cpu().numpy()

@@ -3,6 +3,9 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -66,6 +69,10 @@ def write_codes(path: Path, model: Model, names: list[str], noise: bool = False)
 
 def pixels(path: str | Path) -> np.ndarray:
     return np.asarray(Image.open(path)).astype(int)
+
+
+def contents(folder: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 def manifest(folder: str = "edited") -> list[dict[str, str]]:
@@ -148,6 +155,55 @@ def test_what_is_there_is_kept_and_what_is_missing_is_made(run, codes: torch.Ten
     assert {row["file"]: row for row in manifest()} == before
     run("--strength", "1,3", "--layers", "0")  # another edit under the same name: made again
     assert Path("edited/scan_+3.png").stat().st_mtime_ns != times["scan_+3.png"]
+
+
+@pytest.mark.parametrize("moment", [0, 1, 2, 3, 5])
+def test_stopped_at_any_moment_it_carries_on(
+    run, codes: torch.Tensor, direction: np.ndarray, moment: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cxredit_cli.latent import applying
+
+    run("--strength", "1,3", "-o", "whole")
+    written = []
+
+    def stop(*arguments: object) -> None:
+        if len(written) == moment:
+            raise KeyboardInterrupt
+        written.append(arguments)
+        write_png(*arguments)
+
+    write_png = applying.write_png
+    with monkeypatch.context() as patch:
+        patch.setattr(applying, "write_png", stop)
+        assert run("--strength", "1,3").exit_code == 130
+    assert run("--strength", "1,3").exit_code == 0
+    assert contents("edited") == contents("whole")
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_carries_on(
+    run, tmp_path: Path, tiny_model_dir: Path, model: Model, direction: np.ndarray
+) -> None:
+    write_codes(tmp_path / "many.h5", model, [f"{i}/scan.png" for i in range(40)])
+    assert run("many.h5", "--sweep", "-3:3:7", "--batch", 16, "-o", "whole").exit_code == 0
+    command = [sys.executable, "-m", "cxredit_cli", "apply", "--model", str(tiny_model_dir), "many.h5"]
+    command += ["--sweep", "-3:3:7", "--batch", "16"]
+    done = 0
+    for _ in range(2):
+        process = subprocess.Popen(command)
+        deadline = time.monotonic() + 60
+        while process.poll() is None and len(list(Path("edited").glob("*.png"))) < done + 90:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        done = len(list(Path("edited").glob("*.png")))
+    assert subprocess.run(command, check=False).returncode == 0
+    assert {path.name for path in Path("edited").iterdir()} == {path.name for path in Path("whole").iterdir()}
+    for path in Path("whole").glob("*[0-9].png"):  # in another process a sum may be rounded differently
+        assert np.abs(pixels(path) - pixels(Path("edited") / path.name)).max() <= 1
+    names = ("source", "strength", "file", "identity", "recipe")
+    assert [[row[n] for n in names] for row in manifest()] == [[row[n] for n in names] for row in manifest("whole")]
 
 
 def test_real_radiographs_are_inverted_first(run, data: Path, direction: np.ndarray) -> None:
