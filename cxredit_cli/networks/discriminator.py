@@ -72,8 +72,7 @@ class Discriminator(nn.Module):
     def features(self, image: Tensor, fade: float = 1.0) -> list[Tensor]:
         """The feature maps after each block from fine to coarse, and the last hidden layer [N, C]."""
         top = self.resolutions[0]
-        x = image.to(runs_in(self.precision, top, top)).contiguous(memory_format=torch.channels_last)
-        x = self.from_rgb(x)
+        x = self.from_rgb(image.to(runs_in(self.precision, top, top)))
         outputs: list[Tensor] = []
         for resolution in self.resolutions:
             x = self.blocks[f"b{resolution}"](x.to(runs_in(self.precision, resolution, top)))

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cxredit_cli.ops.bias_act import Activation, bias_act
+from cxredit_cli.ops.pointwise import pointwise_conv2d
 from cxredit_cli.ops.upfirdn2d import downsample2d, setup_filter, upfirdn2d
 
 
@@ -64,10 +65,10 @@ class EqualizedConv2d(nn.Module):
         """[N, in, H, W] -> [N, out, H / down, W / down] in x's dtype, multiplied by `gain`."""
         k = self.weight.shape[2]
         w = (self.weight * self.weight_gain).to(x.dtype)
-        if self.down == 1:
+        if k == 1:
+            y = pointwise_conv2d(x if self.down == 1 else downsample2d(x, self.resample_filter, self.down), w)
+        elif self.down == 1:
             y = F.conv2d(x, w, padding=k // 2)
-        elif k == 1:
-            y = F.conv2d(downsample2d(x, self.resample_filter, self.down), w)
         else:
             # Filter at full resolution with room for the convolution's own border, then a strided convolution.
             taps = self.resample_filter.shape[0]

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cxredit_cli.ops.pointwise import pointwise_conv2d
 from cxredit_cli.ops.upfirdn2d import upfirdn2d, upfirdn2d_reference
 
 EPSILON = 1e-8
@@ -35,7 +36,7 @@ def modulated_conv2d(
     w = weight.to(x.dtype)
     padding = weight.shape[2] // 2
     if up == 1:
-        y = F.conv2d(y, w, padding=padding)
+        y = F.conv2d(y, w, padding=padding) if padding else pointwise_conv2d(y, w)
     else:
         if kernel is None:
             raise ValueError(

@@ -8,6 +8,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from cxredit_cli.ops.bias_act import bias_act, bias_act_reference
 from cxredit_cli.ops.modulated_conv2d import modulated_conv2d, modulated_conv2d_reference
+from cxredit_cli.ops.pointwise import pointwise_conv2d
 from cxredit_cli.ops.upfirdn2d import downsample2d, setup_filter, upfirdn2d, upfirdn2d_reference, upsample2d
 
 
@@ -115,3 +116,12 @@ def test_upfirdn2d_and_bias_act_gradients() -> None:
         assert gradgradcheck(lambda x, u=up, d=down: upfirdn2d(x, kernel, u, d, (2, 1, 0, 2)), [x])
     assert gradcheck(bias_act, [x, bias])
     assert gradgradcheck(bias_act, [x, bias])
+
+
+def test_pointwise_conv2d_is_a_convolution() -> None:
+    x = torch.randn(2, 5, 4, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(7, 5, 1, 1, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(pointwise_conv2d(x, weight), torch.nn.functional.conv2d(x, weight))
+    assert pointwise_conv2d(x, weight).is_contiguous(memory_format=torch.channels_last)
+    assert gradcheck(pointwise_conv2d, [x, weight])
+    assert gradgradcheck(pointwise_conv2d, [x, weight])
