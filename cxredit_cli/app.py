@@ -19,6 +19,7 @@ COMMANDS = (
     "lda",
     "apply",
     "generate",
+    "measure",
     "doctor",
 )
 

@@ -1,0 +1,107 @@
+"""`cxredit measure`: the anatomy on images and codes."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
+
+if TYPE_CHECKING:
+    from cxredit_cli.evaluation.measuring import MeasureReport
+
+NAMED = 12  # images; more are summed up
+
+
+def command(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Images, folders, globs, zips, datasets and codes (.h5); - reads paths from stdin."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write.")] = Path("anatomy.csv"),
+    overlay: Annotated[Path | None, typer.Option(help="A folder for pictures with heart and lungs outlined.")] = None,
+    model: Annotated[Path | None, typer.Option(help="For codes. Default: ./model, else the bundled one.")] = None,
+    anatomy: Annotated[
+        Path | None, typer.Option(help="Weights of another anatomy network (.safetensors, its .json beside it).")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Of a dataset: train or val.")] = None,
+    label: Annotated[str | None, typer.Option(help="Of a dataset: images with this label.")] = None,
+    fit: Annotated[str, typer.Option(help="Of files: crop (the centre square) or pad.")] = "crop",
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Measure heart and lungs on radiographs (-> anatomy.csv): cardiothoracic ratio, widths, heights and areas.
+
+    Lengths and areas are fractions of the image's side and area. `plausible` is no where the outlines cannot be of a
+    frontal chest X-ray; `problem` says why. AP films enlarge the heart: compare like with like.
+    """
+    from cxredit_cli.devices import resolve_device
+    from cxredit_cli.errors import InputError
+    from cxredit_cli.evaluation.measuring import list_groups, measure_groups, write_table
+    from cxredit_cli.storage.anatomy import load_anatomy
+    from cxredit_cli.storage.models import Model, load_model
+
+    target = resolve_device(device)
+
+    def load_generator() -> Model:
+        return load_model(model, target, parts=("generator",))
+
+    if fit not in ("crop", "pad"):
+        raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
+    groups, skipped = list_groups(inputs, load_generator, sys.stdin, split, label)
+    if skipped:
+        stderr.print(f"{skipped} contact sheets and grids in the folders are left out.")
+    network = load_anatomy(anatomy, target)
+    report = measure_groups(network, groups, "pad" if fit == "pad" else "crop", overlay, batch, ConsoleProgress())
+    write_table(output, report)
+    if json:
+        print_json(_document(report, output, overlay))
+    else:
+        _print(report, output, overlay)
+    for name, reason in report.failed:
+        stderr.print(f"{name}: {reason}", markup=False)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _document(report: "MeasureReport", output: Path, overlay: Path | None) -> dict[str, object]:
+    from cxredit_cli.evaluation.anatomy import FIGURES
+
+    found = report.anatomy
+    images = []
+    for index, (given, name) in enumerate(report.rows):
+        assert found is not None
+        values = {figure: float(getattr(found, figure)[index]) for figure in FIGURES}
+        figures = {figure: None if value != value else round(value, 5) for figure, value in values.items()}
+        problem = found.problem[index]
+        images.append({"input": given, "name": name, **figures, "plausible": not problem, "problem": problem})
+    return {
+        "output": str(output),
+        "overlay": None if overlay is None else str(overlay),
+        "images": images,
+        "failed": [{"name": name, "reason": reason} for name, reason in report.failed],
+    }
+
+
+def _print(report: "MeasureReport", output: Path, overlay: Path | None) -> None:
+    found = report.anatomy
+    if found is not None and len(found) <= NAMED:
+        width = max(len(name) for _, name in report.rows)
+        for index, (_, name) in enumerate(report.rows):
+            problem = found.problem[index]
+            line = f"implausible: {problem}" if problem else f"CTR {found.ctr[index]:.3f}"
+            stdout.print(f"{name:{width}}  {line}", markup=False)
+    line = f"{output}: {len(report.rows)} measured"
+    if found is not None:
+        ctr = found.ctr[found.plausible]
+        if len(ctr):
+            line += f", mean CTR {ctr.mean():.3f} (standard deviation {ctr.std():.3f})"
+        if len(ctr) < len(found):
+            line += f"; {len(found) - len(ctr)} implausible, left out of the mean"
+    if report.failed:
+        line += f"; {len(report.failed)} could not be read"
+    stdout.print(line, markup=False)
+    if overlay is not None:
+        stdout.print(f"{overlay}: {len(report.overlays)} pictures with outlines", markup=False)

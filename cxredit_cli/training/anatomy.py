@@ -1,0 +1,145 @@
+"""Training of the anatomy network: little data, so the augmentation does most of the work."""
+
+import math
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cxredit_cli.errors import MismatchError
+from cxredit_cli.evaluation.anatomy import normalise
+from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.progress import Progress, SilentProgress
+from cxredit_cli.training.anatomy_augmentation import change_contrast, deform
+from cxredit_cli.training.checkpointing import (
+    load_checkpoint,
+    load_module,
+    load_optimizer,
+    module_tensors,
+    optimizer_tensors,
+    save_checkpoint,
+)
+
+
+@dataclass(frozen=True)
+class AnatomyTraining:
+    """How the network is trained."""
+
+    steps: int = 2000
+    batch: int = 16
+    lr: float = 2e-3  # peak, of AdamW; rises over `warmup` steps and falls as a cosine to 0
+    warmup: int = 50
+    weight_decay: float = 1e-3
+    ema: float = 0.995  # of the weights that are kept, per step; shorter at the start
+    seed: int = 0
+    precision: str = "fp32"  # or bf16, where the processor or GPU has it
+
+
+def dice_and_cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy plus the mean of 1 - Dice over the classes but the background (Milletari et al. 2016, eq. 3).
+
+    `scores` are logits [N, C, H, W], `targets` shares of each class in 0..1, so that an edge keeps its place within a
+    pixel. Dice counts all images of the batch together.
+    """
+    probabilities = scores.softmax(1)[:, 1:]
+    wanted = targets[:, 1:]
+    both = (probabilities * wanted).sum((0, 2, 3))
+    dice = (2 * both + 1) / (probabilities.square().sum((0, 2, 3)) + wanted.square().sum((0, 2, 3)) + 1)
+    return F.cross_entropy(scores, targets) + (1 - dice).mean()
+
+
+def train_anatomy(
+    network: AnatomyNetwork,
+    images: Tensor,
+    targets: Tensor,
+    options: AnatomyTraining,
+    checkpoint: Path | None = None,
+    check: Callable[[AnatomyNetwork], Mapping[str, float]] | None = None,
+    check_every: int = 100,
+    progress: Progress | None = None,
+) -> AnatomyNetwork:
+    """Train `network` on images [M, 1, R, R] (any range) and targets [M, 4, R, R] in 0..1; return its moving average.
+
+    Every `check_every` steps the average is given to `check`, whose figures are shown, and everything is written to
+    `checkpoint`; with one that exists, training carries on there and ends with the same weights (on a processor).
+    Raises MismatchError for a checkpoint of other options.
+    """
+    progress = progress or SilentProgress()
+    average = deepcopy(network).eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=options.lr, weight_decay=options.weight_decay)
+    first = _restore(checkpoint, network, average, optimizer, options)
+    device = next(network.parameters()).device
+    images, targets = images.to(device), targets.to(device)
+    progress.start("Training the anatomy network", options.steps, first, unit="step")
+    network.train()
+    for step in range(first, options.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = options.lr * _schedule(step, options)
+        x, wanted = training_batch(images, targets, options.batch, options.seed, step)
+        with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+            scores = network(x)
+        loss = dice_and_cross_entropy(scores.float(), wanted)
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        decay = min(options.ema, (step + 1) / (step + 10))
+        for kept, current in zip(average.parameters(), network.parameters(), strict=True):
+            kept.lerp_(current.detach(), 1 - decay)
+        done = step + 1
+        if done % check_every == 0 or done == options.steps:
+            figures = dict(check(average)) if check else {}
+            progress.advance(done, loss=loss.item(), **figures)
+            if checkpoint:
+                tensors = module_tensors("network", network) | module_tensors("average", average)
+                state = {"step": done, "options": asdict(options), "figures": figures}
+                save_checkpoint(checkpoint, tensors | optimizer_tensors("optimizer", optimizer), state)
+    progress.finish()
+    return average
+
+
+def training_batch(images: Tensor, targets: Tensor, batch: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """The augmented batch of one step, the same for the same seed and step: inputs normalised to 0..1, and targets.
+
+    Every image is drawn once before any is drawn again.
+    """
+    chosen = []
+    for position in range(step * batch, (step + 1) * batch):
+        epoch, place = divmod(position, len(images))
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+        chosen.append(int(order[place]))
+    randomness = torch.Generator().manual_seed((seed + 1) * 7_368_787 + step)
+    x, wanted = deform(normalise(images[chosen]), targets[chosen], randomness)
+    return normalise(change_contrast(x, randomness)), wanted
+
+
+def _schedule(step: int, options: AnatomyTraining) -> float:
+    if step < options.warmup:
+        return (step + 1) / options.warmup
+    return 0.5 + 0.5 * math.cos(math.pi * (step - options.warmup) / max(options.steps - options.warmup, 1))
+
+
+def _restore(
+    checkpoint: Path | None,
+    network: AnatomyNetwork,
+    average: AnatomyNetwork,
+    optimizer: torch.optim.Optimizer,
+    options: AnatomyTraining,
+) -> int:
+    """Load a checkpoint if there is one; return how many steps are done."""
+    if checkpoint is None or not checkpoint.exists():
+        return 0
+    tensors, state = load_checkpoint(checkpoint)
+    if state["options"] != asdict(options):
+        raise MismatchError(
+            f"{checkpoint} was made with {state['options']}, but {asdict(options)} is asked for; use the same options "
+            "to carry on, or another folder."
+        )
+    load_module("network", network, tensors)
+    load_module("average", average, tensors)
+    load_optimizer("optimizer", optimizer, tensors)
+    return int(state["step"])
