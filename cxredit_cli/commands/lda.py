@@ -71,18 +71,21 @@ def _print(found: "Separability", figures: dict[str, Any], names: tuple[str, str
     )
     table = Table("", "true labels", "permuted labels (95 %)")
     low, high = figures["in_sample_null_95"]
-    table.add_row("separation, in sample (as the paper)", f"{found.in_sample:.2f}", f"{low:.2f} to {high:.2f}")
+    table.add_row("separation, in sample", f"{found.in_sample:.2f}", f"{low:.2f} to {high:.2f}")
     low, high = figures["held_out_null_95"]
-    table.add_row("separation, held-out patients", f"{found.held_out:+.2f}", f"{low:+.2f} to {high:+.2f}")
+    table.add_row("separation, held out", f"{found.held_out:+.2f}", f"{low:+.2f} to {high:+.2f}")
     low, high = figures["auc_null_95"]
     interval = f"{found.auc_interval[0]:.3f} to {found.auc_interval[1]:.3f}"
-    table.add_row("ROC AUC, held-out patients", f"{found.auc:.3f} ({interval})", f"{low:.3f} to {high:.3f}")
-    table.add_row("p-value of that AUC", f"{found.p_value:.3g}", f"{len(found.auc_null)} permutations")
+    table.add_row("ROC AUC, held out", f"{found.auc:.3f} ({interval})", f"{low:.3f} to {high:.3f}")
+    table.add_row("p-value of the AUC", f"{found.p_value:.3g}", f"{len(found.auc_null)} permutations")
     stdout.print(table)
-    stdout.print("The AUC's interval is a 95 % bootstrap over patients.")
     stdout.print(
-        f"{output}: the axis, {names[0]} at positive strength; the class means are {found.class_gap:.3g} apart along "
-        f"it, and codes of one class vary by {found.class_deviation:.3g}",
+        "In sample is the paper's figure. Held out are patients that were not fitted; the AUC's interval is a 95 %"
+    )
+    stdout.print("bootstrap over patients. Labels were permuted between patients.")
+    stdout.print(
+        f"{output}: the axis, {names[0]} at positive strength; a strength of {found.class_gap:.3g} leads from the "
+        "mean of one class to that of the other",
         markup=False,
     )
     stdout.print(f"{plot}: histograms", markup=False)

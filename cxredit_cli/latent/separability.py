@@ -44,8 +44,8 @@ class Separability:
     p_value: float  # (1 + permutations with an AUC as large) / (1 + permutations)
     axis: Floats  # [D] unit vector, of shrinkage LDA on all codes, positive class at the positive end
     shrinkage: float
-    class_gap: float  # distance of the class means along the axis, in units of strength
-    class_deviation: float  # within-class standard deviation along the axis, in units of strength
+    class_gap: float  # distance of the class means along the axis, in units of strength (in sample)
+    class_deviation: float  # within-class standard deviation along the axis, in units of strength (in sample)
     in_sample_projections: Floats  # [N] in within-class deviations, 0 halfway between the classes
     held_out_projections: Floats  # [N]
 

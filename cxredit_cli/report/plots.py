@@ -30,7 +30,7 @@ def plot_separability(
         in_sample.set_xlabel(f"projection; random labels give {low:.2f} to {high:.2f}", fontsize=9)
     _classes(held_out, found.held_out_projections, positive, names)
     held_out.set_title(f"Held-out patients: separation {found.held_out:+.2f}", fontsize=10)
-    held_out.set_xlabel("projection, in within-class standard deviations", fontsize=9)
+    held_out.set_xlabel("projection, in deviations of the fitted patients", fontsize=9)
     held_out.legend(fontsize=8, frameon=False)
     if len(found.auc_null):
         null.hist(found.auc_null, bins=25, color=CHANCE, label=f"{len(found.auc_null)} permutations of the labels")
