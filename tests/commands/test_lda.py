@@ -52,7 +52,7 @@ def test_a_planted_disease(run, layers: int) -> None:
     nih_labels(names, positive)
     result = run("codes.h5", "--labels", "labels.csv", "--permutations", 50)
     assert result.exit_code == 0, result.output
-    for words in ("in sample", "held-out patients", "ROC AUC", "permutations", "bootstrap over patients"):
+    for words in ("in sample", "held out", "ROC AUC", "permutations", "bootstrap over patients"):
         assert words in result.stdout
     direction = read_direction(Path("direction.h5"))
     assert direction.name == "Cardiomegaly"
