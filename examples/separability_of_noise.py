@@ -62,7 +62,7 @@ def main() -> None:
     print("\n| positive of 350 | " + " | ".join(in_sample_by_solver(*random_cohort(175, 0)[:2])) + " |")
     print("|---|---|---|---|")
     for positives in (175, 50, 25):
-        found = [in_sample_by_solver(*random_cohort(positives, seed)[:2]) for seed in range(5)]
+        found = [in_sample_by_solver(*random_cohort(positives, seed)[:2]) for seed in range(min(options.repeats, 5))]
         means = [np.mean([row[name] for row in found]) for name in found[0]]
         print(f"| {positives} | {' | '.join(f'{mean:.3g}' for mean in means)} |", flush=True)
 
