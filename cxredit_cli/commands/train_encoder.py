@@ -17,7 +17,7 @@ def command(
     batch: Annotated[int, typer.Option(min=1, help="Synthetic and as many real images an iteration.")] = 16,
     kimg: Annotated[float | None, typer.Option(help="Stop after this many thousand real images in all.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes of training in all.")] = None,
-    lr: Annotated[float, typer.Option(help="Learning rate.")] = 5e-4,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 3e-4,
     code_weight: Annotated[float, typer.Option(help="Of L1(w, w^), on synthetic images.")] = 1.0,
     pixel_weight: Annotated[float, typer.Option(help="Of the squared error of pixels.")] = 1.0,
     ssim_weight: Annotated[float, typer.Option(help="Of 1 - SSIM.")] = 1.0,

@@ -12,7 +12,7 @@ from cxredit_cli.inversion.result import InversionResult, check_images, join, me
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import Progress, SilentProgress
 
-LEARNING_RATE = 0.1  # of codes in units of their spread, and of noise
+LEARNING_RATE = 0.2  # of codes in units of their spread, and of noise
 RAMP_UP, RAMP_DOWN = 0.05, 0.4  # shares of the steps; the shape is that of StyleGAN2's projector (Karras et al. 2020)
 SSIM_WEIGHT = 0.02  # of 1 - SSIM, against the mean squared error
 CODE_WEIGHT = 1e-4  # of the mean squared distance to the mean code in units of the spread
@@ -49,7 +49,7 @@ def optimize(
         delta = ((first - mean) / spread).clone().requires_grad_()  # in units of the spread all dimensions move alike
         consts = generator.synthesis.noise_consts() if fit_noise else []
         noise = [layer.repeat(len(part), 1, 1, 1).requires_grad_() for layer in consts]
-        optimizer = torch.optim.Adam([delta, *noise], betas=(0.9, 0.999))
+        optimizer = torch.optim.Adam([delta, *noise], betas=(0.9, 0.99))
         best_error = torch.full((len(part),), math.inf, device=mean.device)
         best_delta, best_noise = delta.detach().clone(), [layer.detach().clone() for layer in noise]
 

@@ -49,7 +49,7 @@ class EncoderTraining:
     width: int = 64
     batch: int = 16  # synthetic and as many real images an iteration
     seed: int = 0
-    learning_rate: float = 5e-4
+    learning_rate: float = 3e-4
     weights: LossWeights = field(default_factory=LossWeights)
     ema_kimg: float = 10.0  # half-life of the averaged weights
     tick_kimg: float = 1.0  # between lines of the log, which need the held-out figures
@@ -127,14 +127,14 @@ def train_encoder(
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(weighted_sum(terms, options.weights))
         optimizer.step()
-        means.add(**{f"synthetic_{name}": value for name, value in terms.items()})
+        means.add(**{f"loss_synthetic_{name}": value for name, value in terms.items()})
 
         # Second update: real images, which have no known code.
         terms = real_terms(encoder, generator, real)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(weighted_sum(terms, options.weights))
         optimizer.step()
-        means.add(**{f"real_{name}": value for name, value in terms.items()})
+        means.add(**{f"loss_real_{name}": value for name, value in terms.items()})
 
         iteration += 1
         seen = iteration * kimg_per_iteration

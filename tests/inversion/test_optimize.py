@@ -40,7 +40,7 @@ def quiet(generator: Generator) -> Generator:
 
 def test_the_image_of_a_known_code_is_recovered(quiet: Generator) -> None:
     _, images = synthetic(quiet, 3)
-    result = optimize(quiet, images, steps=300)
+    result = optimize(quiet, images, steps=200)
     assert result.w.shape == (3, 1, quiet.w_dim)
     assert result.psnr.min() > 35
     assert result.ssim.min() > 0.97
