@@ -41,7 +41,7 @@ def main() -> None:
     """Train, save, report."""
     arguments = parse()
     rows = list(csv.DictReader((arguments.data / "ctr.csv").open()))
-    part_of = {row["image"]: row["part"] for row in csv.DictReader(SPLIT.open())}
+    part_of = {row["image"]: row["part"] for row in csv.DictReader(arguments.split.open())}
     train = [row for row in rows if part_of[row["image"]] == f"{arguments.fold}-train"]
     watched = [row for row in rows if part_of[row["image"]] == f"{arguments.fold}-check"]
     kept_out = [row for row in rows if part_of[row["image"]].startswith(str(1 - arguments.fold))]
@@ -87,6 +87,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("--output", "-o", type=Path, default=Path("anatomy.safetensors"))
     parser.add_argument("--fold", type=int, choices=(0, 1), default=0)
+    parser.add_argument("--split", type=Path, default=SPLIT)
     parser.add_argument("--steps", type=int, default=AnatomyTraining.steps)
     parser.add_argument("--batch", type=int, default=AnatomyTraining.batch)
     parser.add_argument("--seed", type=int, default=0)

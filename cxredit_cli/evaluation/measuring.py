@@ -116,7 +116,9 @@ def list_groups(
             sources: list[tuple[str, Source]] = []
             for _, given in members:
                 found = list_sources([given], stdin)
-                kept = found if len(found) == 1 else [source for source in found if not _is_overview(source)]
+                kept = [source for source in found if not _is_overview(source)] if Path(given).is_dir() else found
+                if not kept:
+                    raise InputError(f"{given} holds no radiograph, only pictures that cxredit made of several.")
                 skipped += len(found) - len(kept)
                 sources += [(given, source) for source in kept]
             groups.append(Files(sources))

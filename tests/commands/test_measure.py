@@ -1,0 +1,148 @@
+"""`cxredit measure` on real radiographs, a dataset and codes."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from cxredit_cli.app import app
+from cxredit_cli.evaluation.anatomy import FIGURES
+from cxredit_cli.storage.codes import CodesWriter, read_codes
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def cxredit(*arguments: object) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def measured(*arguments: object) -> tuple[Result, list[dict[str, str]]]:
+    result = cxredit("measure", *arguments)
+    with Path("anatomy.csv").open() as file:
+        return result, list(csv.DictReader(file))
+
+
+def test_a_radiograph_and_a_folder(data: Path) -> None:
+    image = data / "wingspan" / "images" / "wingspan_111.png"
+    result, rows = measured(image, data / "nih")
+    assert result.exit_code == 0, result.output
+    assert [row["name"] for row in rows[:2]] == ["wingspan_111.png", "00001336_000.png"]
+    assert [row["input"] for row in rows[:2]] == [str(image), str(data / "nih")]
+    assert len(rows) == 13
+    assert float(rows[0]["ctr"]) == pytest.approx(0.4055, abs=0.03)  # as a human measured it
+    assert rows[0]["plausible"] == "yes"
+    for row in rows:
+        assert float(row["ctr"]) == pytest.approx(float(row["heart_width"]) / float(row["thorax_width"]), abs=1e-4)
+    assert "13 measured, mean CTR" in result.stdout
+
+
+def test_a_dataset_measures_as_its_files(data: Path) -> None:
+    assert cxredit("prepare", data / "nih", "--resolution", 128, "--labels", data / "nih" / "labels.csv").exit_code == 0
+    _, files = measured(data / "nih")
+    result, rows = measured("dataset.h5")
+    assert result.exit_code == 0, result.output
+    assert [row["name"] for row in rows] == [row["name"] for row in files]
+    for row, file in zip(rows, files, strict=True):
+        assert float(row["ctr"]) == pytest.approx(float(file["ctr"]), abs=0.01)
+    _, chosen = measured("dataset.h5", "--label", "Cardiomegaly")
+    assert {row["name"] for row in chosen} == {
+        *("00001355_005.png", "00001369_000.png", "00001373_001.png", "00001373_006.png", "00001373_008.png")
+    }
+    assert cxredit("measure", data / "nih", "--label", "Cardiomegaly").exit_code == 2
+
+
+def test_codes_are_synthesised(tiny_model_dir: Path) -> None:
+    cxredit("generate", "--n", 5, "--model", tiny_model_dir, "--codes", "codes.h5", "-o", "pictures")
+    result, rows = measured("codes.h5", "--model", tiny_model_dir, "--batch", 2)
+    assert result.exit_code == 0, result.output
+    _, pictures = measured("pictures")  # the grid beside them is left out
+    assert [row["name"] for row in rows] == [row["name"] for row in pictures] == [f"0_0000{i}.png" for i in range(5)]
+    assert {row["plausible"] for row in rows} == {"no"}  # a random model makes no chests
+
+
+def test_codes_of_another_generator_are_refused(tiny_model_dir: Path) -> None:
+    cxredit("generate", "--n", 1, "--model", tiny_model_dir, "--codes", "codes.h5")
+    header = read_codes(Path("codes.h5")).header
+    with CodesWriter(Path("other.h5"), replace(header, fingerprint="0123456789abcdef")) as writer:
+        one = np.zeros(1, np.float32)
+        writer.append(["a"], np.zeros((1, 1, 32), np.float32), one, one, np.zeros((1, 32, 32), np.uint8))
+    result = cxredit("measure", "other.h5", "--model", tiny_model_dir)
+    assert result.exit_code == 2
+    assert "0123456789abcdef" in result.output
+    assert header.fingerprint in result.output
+
+
+def test_bad_files_are_named_and_the_others_done(data: Path) -> None:
+    Path("scans").mkdir()
+    shutil.copy(data / "nih" / "00001336_000.png", "scans/good.png")
+    Path("scans/bad.png").write_bytes((data / "nih" / "00001337_000.png").read_bytes()[:500])
+    result, rows = measured("scans")
+    assert result.exit_code == 1
+    assert [row["name"] for row in rows] == ["good.png"]
+    assert "bad.png" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_nothing_readable_leaves_an_empty_table() -> None:
+    Path("bad.png").write_bytes(b"no image")
+    result, rows = measured("bad.png")
+    assert result.exit_code == 1
+    assert rows == []
+
+
+def test_outlines_are_drawn(data: Path) -> None:
+    Path("a").mkdir()
+    shutil.copy(data / "wingspan" / "images" / "wingspan_117.png", "a/scan.png")
+    shutil.copytree("a", "b")
+    result, rows = measured("a/scan.png", "b/scan.png", "--overlay", "outlines")
+    assert result.exit_code == 0, result.output
+    assert len(rows) == 2
+    assert sorted(path.name for path in Path("outlines").iterdir()) == ["scan_2_anatomy.png", "scan_anatomy.png"]
+    with Image.open("outlines/scan_anatomy.png") as picture:
+        assert picture.size == (512, 512)
+        assert "not for diagnosis" in picture.info["Description"]
+        colours = np.asarray(picture.convert("RGB")).astype(int)
+    heart = (colours[..., 0] - colours[..., 1] > 80).nonzero()
+    lung = (colours[..., 2] - colours[..., 0] > 80).nonzero()
+    assert np.ptp(heart[1]) / 512 == pytest.approx(float(rows[0]["heart_width"]), abs=0.02)
+    assert np.ptp(lung[1]) / 512 == pytest.approx(float(rows[0]["thorax_width"]), abs=0.02)
+    result = cxredit("measure", "outlines")  # pictures with outlines are no radiographs
+    assert result.exit_code == 2
+    assert "no radiograph" in result.stderr
+
+
+def test_dicom_and_json(data: Path) -> None:
+    result = cxredit("measure", data / "dicom" / "jpeg_baseline.dcm", data / "nih" / "00001369_000.png", "--json")
+    document = json.loads(result.stdout)
+    assert result.exit_code == 0, result.output
+    assert [image["name"] for image in document["images"]] == ["jpeg_baseline.dcm", "00001369_000.png"]
+    assert set(FIGURES) <= set(document["images"][0])
+    assert document["failed"] == []
+
+
+def test_the_batch_changes_nothing(data: Path) -> None:
+    _, one = measured(data / "nih", "--batch", 1)
+    _, many = measured(data / "nih", "--batch", 64)
+    assert [row["name"] for row in one] == [row["name"] for row in many]
+    for a, b in zip(one, many, strict=True):
+        assert float(a["ctr"]) == pytest.approx(float(b["ctr"]), abs=0.006)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nowhere.png",), ("scan.png", "--fit", "stretch"), ("scan.png", "--anatomy", "none.safetensors")]
+)
+def test_mistakes_are_one_sentence(arguments: tuple[str, ...], data: Path) -> None:
+    shutil.copy(data / "nih" / "00001336_000.png", "scan.png")
+    result = cxredit("measure", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert not Path("anatomy.csv").exists()
