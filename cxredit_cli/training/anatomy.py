@@ -34,6 +34,8 @@ class AnatomyTraining:
     lr: float = 2e-3  # peak, of AdamW; rises over `warmup` steps and falls as a cosine to 0
     warmup: int = 50
     weight_decay: float = 1e-3
+    full_augmentation: float = 0.5  # share of the steps, after which it eases linearly to
+    last_augmentation: float = 0.35  # this strength, so that the fine outlines are learnt from plain pictures
     ema: float = 0.995  # of the weights that are kept, per step; shorter at the start
     seed: int = 0
     precision: str = "fp32"  # or bf16, where the processor or GPU has it
@@ -79,7 +81,8 @@ def train_anatomy(
     for step in range(first, options.steps):
         for group in optimizer.param_groups:
             group["lr"] = options.lr * _schedule(step, options)
-        x, wanted = training_batch(images, targets, options.batch, options.seed, step)
+        strength = augmentation_strength(step, options)
+        x, wanted = training_batch(images, targets, options.batch, options.seed, step, strength)
         with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
             scores = network(x)
         loss = dice_and_cross_entropy(scores.float(), wanted)
@@ -102,7 +105,15 @@ def train_anatomy(
     return average
 
 
-def training_batch(images: Tensor, targets: Tensor, batch: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
+def augmentation_strength(step: int, options: AnatomyTraining) -> float:
+    """1 at first, then falling linearly to `last_augmentation` at the last step."""
+    eased = (step / options.steps - options.full_augmentation) / (1 - options.full_augmentation)
+    return 1 - max(eased, 0.0) * (1 - options.last_augmentation)
+
+
+def training_batch(
+    images: Tensor, targets: Tensor, batch: int, seed: int, step: int, strength: float = 1
+) -> tuple[Tensor, Tensor]:
     """The augmented batch of one step, the same for the same seed and step: inputs normalised to 0..1, and targets.
 
     Every image is drawn once before any is drawn again.
@@ -113,8 +124,8 @@ def training_batch(images: Tensor, targets: Tensor, batch: int, seed: int, step:
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
         chosen.append(int(order[place]))
     randomness = torch.Generator().manual_seed((seed + 1) * 7_368_787 + step)
-    x, wanted = deform(normalise(images[chosen]), targets[chosen], randomness)
-    return normalise(change_contrast(x, randomness)), wanted
+    x, wanted = deform(normalise(images[chosen]), targets[chosen], randomness, strength)
+    return normalise(change_contrast(x, randomness, strength)), wanted
 
 
 def _schedule(step: int, options: AnatomyTraining) -> float:

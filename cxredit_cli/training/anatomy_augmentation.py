@@ -10,15 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def deform(images: Tensor, targets: Tensor, randomness: torch.Generator) -> tuple[Tensor, Tensor]:
+def deform(images: Tensor, targets: Tensor, randomness: torch.Generator, strength: float = 1) -> tuple[Tensor, Tensor]:
     """Turn, scale, shift, shear, tilt and bend images [N, 1, R, R] in 0..1 and targets [N, C, R, R] alike.
 
-    What comes in from outside is black or the border's continuation, and background (class 0).
+    What comes in from outside is black or the border's continuation, and background (class 0). `strength` scales the
+    ranges of all of it.
     """
     n, side = len(images), images.shape[-1]
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return torch.rand(n, *shape, generator=randomness) * (high - low) + low
+        return (torch.rand(n, *shape, generator=randomness) * (high - low) + low) * strength
 
     angle = uniform(-1, 1) ** 3 * math.radians(25)  # mostly upright
     scale = torch.exp(uniform(-0.35, 0.3))
@@ -32,7 +33,8 @@ def deform(images: Tensor, targets: Tensor, randomness: torch.Generator) -> tupl
     grid = F.affine_grid(matrix, [n, 1, side, side], align_corners=False)
     tilt = (grid * uniform(-0.12, 0.12, 1, 1, 2)).sum(-1, keepdim=True)
     grid = grid / (1 + tilt)  # perspective
-    bend = F.interpolate(uniform(-1, 1, 2, 5, 5), size=(side, side), mode="bicubic", align_corners=True)
+    knots = torch.rand(n, 2, 5, 5, generator=randomness) * 2 - 1
+    bend = F.interpolate(knots, size=(side, side), mode="bicubic", align_corners=True)
     grid = grid + (bend * uniform(0, 0.07, 1, 1, 1)).movedim(1, -1)
     grid = grid.to(images.device)
     outside = "zeros" if torch.rand((), generator=randomness) < 0.5 else "border"
@@ -41,10 +43,11 @@ def deform(images: Tensor, targets: Tensor, randomness: torch.Generator) -> tupl
     return moved, torch.cat([1 - shares.sum(1, keepdim=True), shares], dim=1).clamp(0, 1)
 
 
-def change_contrast(images: Tensor, randomness: torch.Generator) -> Tensor:
+def change_contrast(images: Tensor, randomness: torch.Generator, strength: float = 1) -> Tensor:
     """Gamma, window, local contrast, shading, blur, noise, collimator edges and bright marks on images in 0..1.
 
     Each happens to some of the images [N, 1, R, R]; the range of what is returned is about 0..1.
+    `strength` is the share of the images that are changed at all.
     """
     n, side, device = len(images), images.shape[-1], images.device
 
@@ -71,7 +74,8 @@ def change_contrast(images: Tensor, randomness: torch.Generator) -> Tensor:
     coarse = F.interpolate(F.avg_pool2d(x, 2), size=(side, side), mode="bilinear", align_corners=False)
     x = sometimes(0.25, coarse, x)
     noise = torch.randn(x.shape, generator=randomness).to(device)
-    return sometimes(0.5, x + noise * uniform(0, 0.05), x)
+    x = sometimes(0.5, x + noise * uniform(0, 0.05), x)
+    return sometimes(strength, x, images)
 
 
 def _blur(x: Tensor, sigma: float) -> Tensor:

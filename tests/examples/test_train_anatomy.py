@@ -12,9 +12,20 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def test_training_saves_and_reports(data: Path, tmp_path: Path) -> None:
     split = tmp_path / "split.csv"
     split.write_text("image,part\nwingspan_011.png,0-train\nwingspan_111.png,0-check\nwingspan_117.png,1-train\n")
+    options = [
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--check-every",
+        "1",
+        "--device",
+        "cpu",
+        "-o",
+        tmp_path / "a.safetensors",
+    ]
     done = subprocess.run(
-        [sys.executable, EXAMPLES / "train_anatomy.py", data / "wingspan", "--split", split, "--steps", "2"]
-        + ["--batch", "2", "--check-every", "1", "-o", tmp_path / "a.safetensors", "--device", "cpu"],
+        [sys.executable, EXAMPLES / "train_anatomy.py", data / "wingspan", "--split", split, *options],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)},

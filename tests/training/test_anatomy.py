@@ -10,8 +10,15 @@ import torch.nn.functional as F
 from PIL import Image
 
 from cxredit_cli.errors import MismatchError
+from cxredit_cli.evaluation.anatomy import normalise
 from cxredit_cli.networks.anatomy import AnatomyConfig, AnatomyNetwork
-from cxredit_cli.training.anatomy import AnatomyTraining, dice_and_cross_entropy, train_anatomy, training_batch
+from cxredit_cli.training.anatomy import (
+    AnatomyTraining,
+    augmentation_strength,
+    dice_and_cross_entropy,
+    train_anatomy,
+    training_batch,
+)
 from cxredit_cli.training.anatomy_augmentation import change_contrast, deform
 
 SIDE = 32
@@ -89,15 +96,24 @@ def test_augmentation_keeps_sides_shares_and_range(examples: tuple[torch.Tensor,
 
 def test_contrast_is_never_inverted(examples: tuple[torch.Tensor, torch.Tensor]) -> None:
     images, targets = examples
-    x = (
-        (images - images.amin((1, 2, 3), True)) / (images.amax((1, 2, 3), True) - images.amin((1, 2, 3), True))
-    ).repeat(40, 1, 1, 1)
+    x = normalise(images).repeat(40, 1, 1, 1)
     changed = change_contrast(x, torch.Generator().manual_seed(2))
     assert changed.isfinite().all()
     lungs = (targets[:, 1] + targets[:, 2]).repeat(40, 1, 1) > 0.9
     heart = targets[:, 3].repeat(40, 1, 1) > 0.9
-    darker = [(picture[a].mean() < picture[b].mean()).item() for picture, a, b in zip(changed[:, 0], lungs, heart)]
-    assert np.mean(darker) > 0.95
+    pictures = zip(changed[:, 0], lungs, heart, strict=True)
+    assert np.mean([(picture[a].mean() < picture[b].mean()).item() for picture, a, b in pictures]) > 0.95
+
+
+def test_augmentation_of_no_strength_changes_nothing(examples: tuple[torch.Tensor, torch.Tensor]) -> None:
+    images, targets = examples
+    randomness = torch.Generator().manual_seed(0)
+    moved, wanted = deform(normalise(images), targets, randomness, strength=0)
+    assert torch.allclose(moved, normalise(images), atol=1e-4)
+    assert torch.allclose(wanted, targets, atol=1e-4)
+    assert torch.equal(change_contrast(moved, randomness, strength=0), moved)
+    assert augmentation_strength(0, OPTIONS) == augmentation_strength(30, OPTIONS) == 1
+    assert augmentation_strength(60, OPTIONS) == pytest.approx(OPTIONS.last_augmentation)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(examples: tuple[torch.Tensor, torch.Tensor]) -> None:
