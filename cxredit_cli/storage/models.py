@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cxredit_cli.errors import InputError
+from cxredit_cli.errors import InputError, MismatchError
 from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfig
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
@@ -61,7 +61,8 @@ def load_model(
 ) -> Model:
     """Load the networks named in `parts` from a folder (see `find_model`); parts that it lacks are None.
 
-    Raises InputError when the folder holds no model or a damaged one.
+    Raises InputError when the folder holds no model or a damaged one, MismatchError when its encoder was trained for
+    another generator.
     """
     folder = find_model(path)
     info = read_info(folder)
@@ -69,10 +70,16 @@ def load_model(
     generator = Generator(_config(GeneratorConfig, info, GENERATOR, folder))
     model = Model(folder, generator, fingerprint(weights), info)
     _load(generator, weights, folder)
-    if ENCODER in parts and (folder / "encoder.safetensors").is_file():
+    # model.json is written last, so what it does not name was not finished.
+    if ENCODER in parts and ENCODER in info:
+        if info["encoder_for"] != model.fingerprint:
+            raise MismatchError(
+                f"The encoder in {folder} was trained for the generator {info['encoder_for']}, but the generator there "
+                f"is {model.fingerprint} now; run `cxredit train-encoder` again, or delete the encoder's entries."
+            )
         model.encoder = Encoder(_config(EncoderConfig, info, ENCODER, folder))
         _load(model.encoder, _read_weights(folder / "encoder.safetensors"), folder)
-    if DISCRIMINATOR in parts and (folder / "discriminator.safetensors").is_file():
+    if DISCRIMINATOR in parts and DISCRIMINATOR in info:
         model.discriminator = Discriminator(_config(DiscriminatorConfig, info, DISCRIMINATOR, folder))
         _load(model.discriminator, _read_weights(folder / "discriminator.safetensors"), folder)
     for network in (model.generator, model.encoder, model.discriminator):
@@ -103,10 +110,11 @@ def save_discriminator(folder: Path, discriminator: Discriminator, dtype: torch.
 
 
 def save_encoder(folder: Path, encoder: Encoder, info: Mapping[str, Any], dtype: torch.dtype | None = None) -> None:
-    """Write encoder.safetensors, and its configuration and `info` (as `encoder_info`) into model.json."""
+    """Write encoder.safetensors, and its configuration, generator and `info` (as `encoder_info`) into model.json."""
     folder.mkdir(parents=True, exist_ok=True)
     _write_weights(folder / "encoder.safetensors", _cast(encoder.state_dict(), dtype))
-    _merge_info(folder, {ENCODER: asdict(encoder.config), "encoder_info": dict(info)})
+    owner = fingerprint(_read_weights(folder / "generator.safetensors"))
+    _merge_info(folder, {ENCODER: asdict(encoder.config), "encoder_info": dict(info), "encoder_for": owner})
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:

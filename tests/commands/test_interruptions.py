@@ -43,7 +43,7 @@ CASES: dict[str, tuple[list[str], Callable[[Path], object]]] = {
         lambda folder: load_model(folder / "gan").fingerprint,
     ),
     "train-encoder": (
-        ["train-encoder", "images", "--model", "model", "--depth", "18", "--width", "8", "--kimg", "0.1"]
+        ["train-encoder", "held-out.h5", "--model", "model", "--depth", "18", "--width", "8", "--kimg", "0.1"]
         + ["--batch", "4", *TRAIN],
         lambda folder: tensors_of(folder / "model" / "encoder.safetensors"),
     ),
@@ -68,6 +68,14 @@ def test_killed_at_ten_moments(name: str, data: Path, tiny_model_dir: Path, tmp_
             shutil.copy(path, folder / "images")
         shutil.copy(data / "nih" / "labels.csv", folder)
         shutil.copytree(tiny_model_dir, folder / "model")
+        prepare = ["prepare", "images", "--labels", "labels.csv", "-o", "held-out.h5", "--resolution", "32"]
+        subprocess.run(
+            [*command[:3], *prepare, "--val-fraction", "0.4"],
+            cwd=folder,
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
         return folder
 
     undisturbed = workplace(tmp_path / "undisturbed")
