@@ -16,11 +16,10 @@ import pytest
 from cxredit_cli.storage.models import load_model
 
 MOMENTS = 10
-TRAIN = ["--device", "cpu"]
-SMALL = ["--batch", "4", "--dim", "16", "--channel-base", "128", "--channel-max", "16", "--precision", "fp32"]
+SMALL = "--snapshot-kimg 0.02 --batch 4 --dim 16 --channel-base 128 --channel-max 16 --precision fp32 --device cpu"
 
 
-def tensors_of(path: Path) -> str:
+def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -32,24 +31,21 @@ def contents(path: Path) -> dict[str, object]:
     return found
 
 
-CASES: dict[str, tuple[list[str], Callable[[Path], object]]] = {
+CASES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "prepare": (
-        ["prepare", "images", "--labels", "labels.csv", "-o", "dataset.h5", "--resolution", "32", "--workers", "1"],
+        "prepare images --labels labels.csv -o dataset.h5 --resolution 32 --workers 1",
         lambda folder: contents(folder / "dataset.h5"),
     ),
     "train-gan": (
-        ["train-gan", "images", "-o", "gan", "--resolution", "32", "--grow-from", "16", "--grow-kimg", "0.1"]
-        + ["--kimg", "0.3", "--snapshot-kimg", "0.02", *SMALL, *TRAIN],
+        f"train-gan images -o gan --resolution 32 --grow-from 16 --grow-kimg 0.1 --kimg 0.3 {SMALL}",
         lambda folder: load_model(folder / "gan").fingerprint,
     ),
     "train-encoder": (
-        ["train-encoder", "held-out.h5", "--model", "model", "--depth", "18", "--width", "8", "--kimg", "0.1"]
-        + ["--batch", "4", *TRAIN],
-        lambda folder: tensors_of(folder / "model" / "encoder.safetensors"),
+        "train-encoder held-out.h5 --model model --depth 18 --width 8 --kimg 0.1 --batch 4 --device cpu",
+        lambda folder: sha256(folder / "model" / "encoder.safetensors"),
     ),
     "invert": (
-        ["invert", "images", "-o", "codes.h5", "--model", "model", "--method", "optimize", "--steps", "20"]
-        + ["--batch", "2", *TRAIN],
+        "invert images -o codes.h5 --model model --method optimize --steps 20 --batch 2 --device cpu",
         lambda folder: contents(folder / "codes.h5"),
     ),
 }
@@ -59,7 +55,7 @@ CASES: dict[str, tuple[list[str], Callable[[Path], object]]] = {
 @pytest.mark.parametrize("name", list(CASES))
 def test_killed_at_ten_moments(name: str, data: Path, tiny_model_dir: Path, tmp_path: Path) -> None:
     arguments, result = CASES[name]
-    command = [sys.executable, "-m", "cxredit_cli", *arguments]
+    command = [sys.executable, "-m", "cxredit_cli", *arguments.split()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def workplace(folder: Path) -> Path:
@@ -68,14 +64,8 @@ def test_killed_at_ten_moments(name: str, data: Path, tiny_model_dir: Path, tmp_
             shutil.copy(path, folder / "images")
         shutil.copy(data / "nih" / "labels.csv", folder)
         shutil.copytree(tiny_model_dir, folder / "model")
-        prepare = ["prepare", "images", "--labels", "labels.csv", "-o", "held-out.h5", "--resolution", "32"]
-        subprocess.run(
-            [*command[:3], *prepare, "--val-fraction", "0.4"],
-            cwd=folder,
-            env=environment,
-            check=True,
-            capture_output=True,
-        )
+        prepare = "prepare images --labels labels.csv -o held-out.h5 --resolution 32 --val-fraction 0.4"
+        subprocess.run([*command[:3], *prepare.split()], cwd=folder, env=environment, check=True, capture_output=True)
         return folder
 
     undisturbed = workplace(tmp_path / "undisturbed")
