@@ -99,6 +99,7 @@ class Diagnosis:
     cuda: Cuda = field(default_factory=lambda: Cuda(None, None, None, None, 0))
     decoders: list[Decoder] = field(default_factory=list)
     model: FoundModel | None = None
+    anatomy: bool = False  # whether the network that measures heart and lungs loads
     missing: list[Missing] = field(default_factory=list)
 
     @property
@@ -123,6 +124,7 @@ def diagnose(model: Path | None = None) -> Diagnosis:
         _decoders(found)
     if not unusable:
         _model(found, model)
+        _anatomy(found)
     return found
 
 
@@ -325,3 +327,15 @@ def _model(found: Diagnosis, path: Path | None) -> None:
         )
     if not found.model.directions:
         miss("a direction in the model", "apply needs one", "cxredit direction ORIGINAL EDITED")
+
+
+def _anatomy(found: Diagnosis) -> None:
+    from cxredit_cli.storage.anatomy import load_anatomy
+
+    try:
+        load_anatomy()
+        found.anatomy = True
+    except CxreditError as error:
+        consequence = f"measure and direction --from-measure stop ({str(error).rstrip('.')})"
+        remedy = "restore it, or train one: examples/train_anatomy.py"
+        found.missing.append(Missing("the anatomy network", consequence, remedy, needed=False))

@@ -62,6 +62,7 @@ def _print(found: "Diagnosis") -> None:
         directions = ", ".join(m.directions) or "none"
         say("model", f"{m.path}: {m.name} [{m.fingerprint}], {m.resolution}x{m.resolution}")
         say("", f"encoder: {yes(m.encoder)}; directions: {directions}")
+    say("anatomy", "heart and lungs can be measured" if found.anatomy else "no network that measures heart and lungs")
     for missing in sorted(found.missing, key=lambda missing: not missing.needed):
         say("NEEDED" if missing.needed else "optional", f"{missing.what}: {missing.consequence}")
         say("", f"  -> {missing.remedy}")
