@@ -5,7 +5,7 @@
 #   IMAGES=/data/nih/images LABELS=/data/nih/Data_Entry_2017.csv examples/reproduce_paper.sh
 #
 # Everything is written to $WORK. Stop it at any moment and start it again with the same words: it carries on.
-# At these defaults it takes days on one GPU. To see the path in an hour or so without one, with pictures that are
+# At these defaults it takes days on one GPU. To see the path in an hour or two without one, with pictures that are
 # rough, use RESOLUTION=64 GAN_KIMG=60 ENCODER_KIMG=10 ENCODER_OPTIONS='--depth 18 --width 16' NEGATIVES=60 STEPS=100.
 set -euo pipefail
 
