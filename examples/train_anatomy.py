@@ -1,6 +1,7 @@
 """Train the anatomy network that `cxredit measure` uses, and report it on images that it was not trained on.
 
-    python examples/train_anatomy.py ctr-wingspan --fold 0 -o anatomy.safetensors
+    python examples/train_anatomy.py ctr-wingspan --fold 0 -o first.safetensors
+    python examples/train_anatomy.py ctr-wingspan --fold 0 -o anatomy.safetensors --refine first.safetensors --seed 1
 
 The first argument is the extended Wingspan data set (Dong et al., MICCAI 2018, MIT licence): `images/*.png`,
 `masks/*.png` (1 right lung, 2 left lung, 3 heart) and `ctr.csv`. Its split is written down in anatomy_split.csv: fold 0
@@ -16,7 +17,7 @@ import csv
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,9 @@ from torch import Tensor
 
 from cxredit_cli.commands.console import ConsoleProgress
 from cxredit_cli.devices import resolve_device
-from cxredit_cli.evaluation.anatomy import MASK_SIDE, clean, measure, segment
+from cxredit_cli.evaluation.anatomy import clean, measure_images, segment
 from cxredit_cli.networks.anatomy import CLASSES, AnatomyNetwork
-from cxredit_cli.storage.anatomy import load_anatomy, save_anatomy
+from cxredit_cli.storage.anatomy import load_anatomy, read_anatomy_info, save_anatomy
 from cxredit_cli.training.anatomy import AnatomyTraining, train_anatomy
 
 SPLIT = Path(__file__).with_name("anatomy_split.csv")
@@ -47,13 +48,17 @@ def main() -> None:
     kept_out = [row for row in rows if part_of[row["image"]].startswith(str(1 - arguments.fold))]
     options = AnatomyTraining(arguments.steps, arguments.batch, seed=arguments.seed, precision=arguments.precision)
     torch.manual_seed(options.seed)
-    network = AnatomyNetwork().to(resolve_device(arguments.device))
+    network = AnatomyNetwork()
+    if arguments.refine:
+        network = load_anatomy(arguments.refine).requires_grad_(True)
+        options = replace(options, lr=1.5e-3, first_augmentation=0.6, full_augmentation=0.0, last_augmentation=0.25)
+    network.to(resolve_device(arguments.device))
     images, masks = read(arguments.data, train)
     info = {
-        "trained_by": f"examples/train_anatomy.py --fold {arguments.fold}",
+        "trained_by": "examples/train_anatomy.py",
         "data": "Extended Wingspan CTR dataset (Dong et al., MICCAI 2018), MIT licence",
         "split": {"fold": arguments.fold, "train": len(train), "watched": len(watched), "kept_out": len(kept_out)},
-        "training": asdict(options),
+        "training": [*(read_anatomy_info(arguments.refine)["training"] if arguments.refine else []), asdict(options)],
     }
 
     def check(average: AnatomyNetwork) -> Mapping[str, float]:
@@ -87,6 +92,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("--output", "-o", type=Path, default=Path("anatomy.safetensors"))
     parser.add_argument("--fold", type=int, choices=(0, 1), default=0)
+    parser.add_argument("--refine", type=Path, help="weights of the same fold to carry on from, with less augmentation")
     parser.add_argument("--split", type=Path, default=SPLIT)
     parser.add_argument("--steps", type=int, default=AnatomyTraining.steps)
     parser.add_argument("--batch", type=int, default=AnatomyTraining.batch)
@@ -113,15 +119,14 @@ def shares(masks: NDArray[np.uint8], side: int) -> Tensor:
 def evaluate(network: AnatomyNetwork, folder: Path, rows: Rows) -> dict[str, float]:
     """Mean Dice of each organ per image, and the mean absolute error of the CTR against masks and against humans."""
     images, masks = read(folder, rows)
-    found = segment(network, images, masks.shape[-1])
-    kept = clean(found)
+    kept = clean(segment(network, images, masks.shape[-1]).masks)
     figures = {
         f"{name.replace(' ', '_')}_dice": float(np.mean(dice(kept == index, masks == index)))
         for index, name in enumerate(CLASSES)
         if index
     }
     figures["lungs_dice"] = float(np.mean(dice((kept == 1) | (kept == 2), (masks == 1) | (masks == 2))))
-    anatomy = measure(segment(network, images, MASK_SIDE))
+    anatomy = measure_images(network, images)
     error = np.abs(anatomy.ctr - np.array([float(row["ctr_from_masks"]) for row in rows]))
     human = np.array([float(row["ctr"] or "nan") for row in rows])
     figures["ctr_error"] = float(np.nanmean(error))

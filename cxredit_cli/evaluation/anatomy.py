@@ -1,7 +1,7 @@
 """Heart and lungs on radiographs: their outlines, the cardiothoracic ratio, and what else an edit must keep."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -20,6 +20,17 @@ MIN_KEPT = 0.8  # share of an organ that must lie in one piece
 LUNG_AREA, HEART_AREA = (0.02, 0.40), (0.01, 0.35)  # of the image
 LUNGS_RATIO, LUNG_HEIGHT = 4.0, 0.15  # of the larger lung to the smaller; of the image
 CTR_RANGE = (0.25, 0.90)
+MIN_CERTAINTY = 0.87  # radiographs of two hospitals give 0.89 and more, photographs, noise and a wrist mostly less
+MIN_CONTRAST = 0.1  # lungs hold air
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """What the network says of N images; the last two tell whether it looked at a chest at all."""
+
+    masks: NDArray[np.uint8]  # [N, S, S], classes 0 to 3, not cleaned
+    certainty: NDArray[np.float64]  # [N], mean probability of the chosen class within the organs; 0 without any
+    contrast: NDArray[np.float64]  # [N], mean grey of the heart less that of the lungs, of the normalised image
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +79,38 @@ def normalise(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def segment(network: AnatomyNetwork, images: Tensor, side: int | None = None, batch: int = 32) -> NDArray[np.uint8]:
-    """Masks [N, side, side] of the classes 0 to 3 for images [N, 1, R, R] of any range and resolution.
+def segment(network: AnatomyNetwork, images: Tensor, side: int | None = None, batch: int = 32) -> Segmentation:
+    """Find the organs on images [N, 1, R, R] of any range and resolution; masks are [N, side, side] (None: R).
 
-    `side` is R if None. The network sees each image at its own resolution; its scores are interpolated to `side`.
+    The network sees each image at its own resolution; its scores are interpolated to `side`.
     """
     device = next(network.parameters()).device
     side = side or images.shape[-1]
     masks = [np.empty((0, side, side), dtype=np.uint8)]
-    for part in torch.split(images, batch):
-        scores = network(normalise(_resize(part.to(device), network.config.resolution)))
+    signs = [np.empty((2, 0))]
+    for part in torch.split(images, batch) if len(images) else ():
+        x = normalise(_resize(part.to(device), network.config.resolution))
+        scores = network(x)
+        signs.append(_signs(x, scores))
         if scores.shape[-1] != side:
             scores = F.interpolate(scores, size=(side, side), mode="bilinear", align_corners=False)
         masks.append(scores.argmax(1).to(torch.uint8).cpu().numpy())
-    return np.concatenate(masks)
+    certainty, contrast = np.concatenate(signs, axis=1)
+    return Segmentation(np.concatenate(masks), certainty, contrast)
+
+
+def _signs(x: Tensor, scores: Tensor) -> NDArray[np.float64]:
+    """Certainty and contrast [2, N] (see Segmentation) of normalised images and the network's scores."""
+    best, classes = scores.softmax(1).max(1)
+    lungs, heart = (classes == RIGHT_LUNG) | (classes == LEFT_LUNG), classes == HEART
+
+    def mean(values: Tensor, where: Tensor) -> Tensor:
+        return (values * where).sum((1, 2)) / where.sum((1, 2)).clamp(min=1)
+
+    contrast = mean(x[:, 0], heart) - mean(x[:, 0], lungs)
+    both = torch.stack([mean(best, classes > 0), contrast])
+    signs: NDArray[np.float64] = both.double().cpu().numpy()
+    return signs
 
 
 def _resize(images: Tensor, side: int) -> Tensor:
@@ -106,16 +135,28 @@ def clean(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def measure(masks: NDArray[np.uint8]) -> Anatomy:
-    """Clean masks [N, S, S] and measure them."""
+    """Clean masks [N, S, S] and measure them; `problem` judges the masks alone."""
     rows = [_measure_one(mask, kept) for mask, kept in zip(masks, clean(masks), strict=True)]
     columns = {name: np.array([figures[name] for figures, _ in rows], dtype=np.float64) for name in FIGURES}
     return Anatomy(**columns, problem=[problem for _, problem in rows])
 
 
+def measure_segmentation(found: Segmentation) -> Anatomy:
+    """Measure what `segment` found; `problem` judges the picture too."""
+    anatomy = measure(found.masks)
+    problems = []
+    for problem, certainty, contrast in zip(anatomy.problem, found.certainty, found.contrast, strict=True):
+        if not problem and contrast < MIN_CONTRAST:
+            problem = "the lungs are not darker than the heart"
+        if not problem and certainty < MIN_CERTAINTY:
+            problem = "the outlines are uncertain"
+        problems.append(problem)
+    return replace(anatomy, problem=problems)
+
+
 def measure_images(network: AnatomyNetwork, images: Tensor, batch: int = 32) -> Anatomy:
     """Outline and measure images [N, 1, R, R] of any range and resolution."""
-    parts = [measure(segment(network, part, MASK_SIDE, batch)) for part in torch.split(images, batch)]
-    return Anatomy.join(parts) if parts else measure(np.empty((0, 1, 1), dtype=np.uint8))
+    return measure_segmentation(segment(network, images, MASK_SIDE, batch))
 
 
 def _measure_one(raw: NDArray[np.uint8], mask: NDArray[np.uint8]) -> tuple[dict[str, float], str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxredit_cli.errors import InputError
-from cxredit_cli.evaluation.anatomy import FIGURES, MASK_SIDE, Anatomy, clean, measure, segment
+from cxredit_cli.evaluation.anatomy import FIGURES, MASK_SIDE, Anatomy, clean, measure_segmentation, segment
 from cxredit_cli.latent.edits import synthesize
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress, SilentProgress
@@ -202,11 +202,11 @@ def measure_groups(
         report.failed += [(picture.name, picture.reason) for picture in pictures if picture.pixels is None]
         for same in _by_resolution(pictures):
             images = torch.from_numpy(np.stack([pixels for _, pixels in same]))
-            masks = segment(network, images[:, None], MASK_SIDE, batch)
-            parts.append(measure(masks))
+            found = segment(network, images[:, None], MASK_SIDE, batch)
+            parts.append(measure_segmentation(found))
             report.rows += [(picture.given, picture.name) for picture, _ in same]
             if overlay is not None:
-                report.overlays += _outline(overlay, same, clean(masks), parts[-1], names)
+                report.overlays += _outline(overlay, same, clean(found.masks), parts[-1], names)
         done += len(pictures)
         progress.advance(done)
     progress.finish()

@@ -34,8 +34,9 @@ class AnatomyTraining:
     lr: float = 2e-3  # peak, of AdamW; rises over `warmup` steps and falls as a cosine to 0
     warmup: int = 50
     weight_decay: float = 1e-3
-    full_augmentation: float = 0.5  # share of the steps, after which it eases linearly to
-    last_augmentation: float = 0.35  # this strength, so that the fine outlines are learnt from plain pictures
+    first_augmentation: float = 1.0  # strength, for a share of the steps:
+    full_augmentation: float = 0.5
+    last_augmentation: float = 0.35  # reached linearly at the end, so that the fine outlines come from plain pictures
     ema: float = 0.995  # of the weights that are kept, per step; shorter at the start
     seed: int = 0
     precision: str = "fp32"  # or bf16, where the processor or GPU has it
@@ -106,9 +107,9 @@ def train_anatomy(
 
 
 def augmentation_strength(step: int, options: AnatomyTraining) -> float:
-    """1 at first, then falling linearly to `last_augmentation` at the last step."""
+    """`first_augmentation`, then falling linearly to `last_augmentation` at the last step."""
     eased = (step / options.steps - options.full_augmentation) / (1 - options.full_augmentation)
-    return 1 - max(eased, 0.0) * (1 - options.last_augmentation)
+    return options.first_augmentation + max(eased, 0.0) * (options.last_augmentation - options.first_augmentation)
 
 
 def training_batch(

@@ -150,7 +150,7 @@ def test_radiographs_with_known_masks(network: AnatomyNetwork, data: Path) -> No
     folder = data / "wingspan"
     images = real_images(folder / "images")
     masks = np.stack([np.asarray(Image.open(path)) for path in sorted((folder / "masks").glob("*.png"))])
-    found = clean(segment(network, images))
+    found = clean(segment(network, images).masks)
     for organ, least in ((1, 0.93), (2, 0.93), (3, 0.9)):
         both = ((found == organ) & (masks == organ)).sum((1, 2))
         dice = 2 * both / ((found == organ).sum((1, 2)) + (masks == organ).sum((1, 2)))
@@ -177,26 +177,30 @@ def test_nih_radiographs_of_another_hospital(network: AnatomyNetwork, data: Path
 def test_an_image_does_not_depend_on_its_batch(network: AnatomyNetwork, data: Path) -> None:
     images = real_images(data / "nih")[:5]
     together, apart = segment(network, images, batch=5), segment(network, images, batch=2)
-    assert (together != apart).mean() < 1e-4
+    assert (together.masks != apart.masks).mean() < 1e-4
     assert measure_images(network, images, 5).ctr == pytest.approx(measure_images(network, images, 2).ctr, abs=0.005)
 
 
 def test_a_linear_change_of_contrast_changes_nothing(network: AnatomyNetwork, data: Path) -> None:
     images = real_images(data / "nih")[:3]
-    assert (segment(network, images) != segment(network, images / 255 * 0.6 - 0.2)).mean() < 1e-4
+    assert (segment(network, images).masks != segment(network, images / 255 * 0.6 - 0.2).masks).mean() < 1e-4
 
 
 def test_other_resolutions_give_nearly_the_same(network: AnatomyNetwork, data: Path) -> None:
     images = real_images(data / "wingspan" / "images")
     smaller = torch.nn.functional.interpolate(images, (128, 128), mode="area")
-    assert segment(network, images).shape == images[:, 0].shape
-    assert segment(network, smaller, 64).shape[-1] == 64
+    assert segment(network, images).masks.shape == images[:, 0].shape
+    assert segment(network, smaller, 64).masks.shape[-1] == 64
     assert measure_images(network, images).ctr == pytest.approx(measure_images(network, smaller).ctr, abs=0.005)
 
 
-def test_a_picture_of_nothing_is_implausible(network: AnatomyNetwork) -> None:
-    nothing = torch.cat([torch.zeros(1, 1, 128, 128), torch.rand(1, 1, 128, 128)])
-    assert not measure_images(network, nothing).plausible.any()
+def test_pictures_of_something_else_are_implausible(network: AnatomyNetwork, data: Path) -> None:
+    random = torch.rand(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
+    radiograph = real_images(data / "nih")[:1] / 255
+    pictures = torch.cat([torch.zeros(1, 1, 128, 128), random, 1 - radiograph, radiograph.rot90(1, (2, 3))])
+    anatomy = measure_images(network, pictures)
+    assert not anatomy.plausible.any(), anatomy.problem
+    assert anatomy.problem[0] == "the lungs are not darker than the heart"
 
 
 def test_saving_and_loading(tmp_path: Path) -> None:
