@@ -41,7 +41,10 @@ def command(
     init_from: Annotated[
         Path | None, typer.Option(help="Start from the networks of this model, of the same or a smaller resolution.")
     ] = None,
-    snapshot_kimg: Annotated[float, typer.Option(help="Thousand images between checkpoints and sample grids.")] = 2.0,
+    snapshot_kimg: Annotated[
+        float | None,
+        typer.Option(help="Thousand images between checkpoints and sample grids. Default: 50, on a CPU 2."),
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the model, stored in it and in what it makes.")] = "model",
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
@@ -96,7 +99,7 @@ def command(
         config,
         kimg=kimg,
         minutes=minutes,
-        snapshot_kimg=snapshot_kimg,
+        snapshot_kimg=snapshot_kimg or (2.0 if target.type == "cpu" else 50.0),
         device=target,
         precision=dtype,
         init_from=None if init_from is None else load_model(init_from, parts=(GENERATOR, DISCRIMINATOR)),

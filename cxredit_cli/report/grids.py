@@ -1,4 +1,6 @@
-"""Many network images in one picture."""
+"""Many network images in one picture, and a bounded number of such pictures in a run's folder."""
+
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,3 +17,14 @@ def image_grid(images: Tensor, columns: int) -> NDArray[np.float32]:
     grid = grid.view(rows, columns, h, w).permute(0, 2, 1, 3).reshape(rows * h, columns * w)
     pixels: NDArray[np.float32] = ((grid + 1) / 2).clamp(0, 1).numpy()
     return pixels
+
+
+def thin(folder: Path, pattern: str, most: int = 100) -> None:
+    """Delete every second of the files that match `pattern`, by name, once there are more than `most`.
+
+    A run of any length keeps a record of itself, sparser the older it is; the first and the last file stay.
+    """
+    files = sorted(folder.glob(pattern))
+    if len(files) > most:
+        for path in files[1:-1:2]:
+            path.unlink()

@@ -18,6 +18,7 @@ from cxredit_cli.errors import MismatchError
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import Progress
+from cxredit_cli.report.grids import thin
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.models import Model, save_encoder
 from cxredit_cli.training.checkpointing import (
@@ -148,6 +149,7 @@ def train_encoder(
             log.write(seen, {**means.read(), **figures, "seconds": seconds})
             if done or time.monotonic() - saved >= options.checkpoint_seconds:
                 probes.save_grid(run / f"reconstructions{round(seen):06d}.png", average, generator, model.name)
+                thin(run, "reconstructions*.png")
                 training = {"kimg": round(seen, 3), "minutes": round(seconds / 60, 1), "real_images": len(images)}
                 save_encoder(model.path, average, {**asdict(options), **training, "held_out_figures": figures})
                 save_run(run / CHECKPOINT, encoder, average, optimizer, model, options, iteration, seconds)

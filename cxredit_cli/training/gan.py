@@ -21,7 +21,7 @@ from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfi
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
 from cxredit_cli.progress import Progress
 from cxredit_cli.radiographs.write import write_png
-from cxredit_cli.report.grids import image_grid
+from cxredit_cli.report.grids import image_grid, thin
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.models import Model, save_discriminator, save_generator
 from cxredit_cli.training.augmentation import adapt_p, augment
@@ -129,6 +129,7 @@ def train_gan(
         save_run(checkpoint, run, config)
         save_models(folder, run, info)
         write_grid(work / f"fakes{run.nimg // 1000:06d}.png", run, config.seed)
+        thin(work, "fakes*.png")
 
     while within_budget():
         if run.stage + 1 < len(stages) and run.nimg >= stages[run.stage + 1].start_kimg * 1000:

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The commands that made the model in cxredit_cli/bundled, on two cores of a processor without a GPU. Its card,
+# docs/model-card.md, says how far each was run. IMAGES is a folder or zip of NIH ChestX-ray14, LABELS its table.
+set -euo pipefail
+IMAGES=${IMAGES:?a folder or zip of NIH images}
+LABELS=${LABELS:?Data_Entry_2017.csv}
+KIMG=${KIMG:-70}
+ENCODER_MINUTES=${ENCODER_MINUTES:-20}
+
+cxredit prepare "$IMAGES" --labels "$LABELS" --view PA --resolution 128 -o dataset.h5
+
+# 20 kimg at 32x32, 32 at 64x64, the rest at 128x128.
+cxredit train-gan dataset.h5 -o trained --preset small --grow-from 32 --grow-kimg 20,32 --no-augment --kimg "$KIMG" \
+    --name nih-cxr-128
+
+# Half precision first: encoder and directions belong to the generator as it is stored.
+python "$(dirname "$0")/bundle_model.py" trained half
+cxredit train-encoder dataset.h5 --model half --depth 18 --width 24 --minutes "$ENCODER_MINUTES"
+
+# The direction of a wider heart, with thorax width, lung heights and tone held; no labels.
+mkdir -p half/directions
+cxredit direction --model half --from-measure heart_width --n 3200 --name cardiomegaly -o half/directions/cardiomegaly.h5
+
+python "$(dirname "$0")/bundle_model.py" half bundled
