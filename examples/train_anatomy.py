@@ -14,7 +14,6 @@ Stop it and start it again with the same words: it carries on. About half an hou
 
 import argparse
 import csv
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -51,7 +50,8 @@ def main() -> None:
     network = AnatomyNetwork()
     if arguments.refine:
         network = load_anatomy(arguments.refine).requires_grad_(True)
-        options = replace(options, lr=1.5e-3, first_augmentation=0.6, full_augmentation=0.0, last_augmentation=0.25)
+        first, last = arguments.augmentation
+        options = replace(options, lr=1.5e-3, first_augmentation=first, full_augmentation=0, last_augmentation=last)
     network.to(resolve_device(arguments.device))
     images, masks = read(arguments.data, train)
     info = {
@@ -61,11 +61,17 @@ def main() -> None:
         "training": [*(read_anatomy_info(arguments.refine)["training"] if arguments.refine else []), asdict(options)],
     }
 
+    best = read_anatomy_info(arguments.output).get("watched", -1.0) if arguments.output.exists() else -1.0
+
     def check(average: AnatomyNetwork) -> Mapping[str, float]:
-        save_anatomy(arguments.output, average, info)
+        """Keep the weights that are best on the watched images: with so little data the last are not."""
+        nonlocal best
         figures = evaluate(average, arguments.data, watched)
-        print({name: round(value, 4) for name, value in figures.items()}, file=sys.stderr, flush=True)
-        return {"heart_dice": figures["heart_dice"], "ctr_error": figures["ctr_error"]}
+        score = figures["heart_dice"] + figures["lungs_dice"] - 2 * figures["ctr_error"]
+        if score > best:
+            best = score
+            save_anatomy(arguments.output, average, {**info, "watched": round(score, 5)})
+        return {name: figures[name] for name in ("heart_dice", "lungs_dice", "ctr_error", "ctr_bias")}
 
     started = time.monotonic()
     train_anatomy(
@@ -79,6 +85,7 @@ def main() -> None:
         ConsoleProgress(),
     )
     figures = evaluate(load_anatomy(arguments.output), arguments.data, kept_out)  # the weights as they are stored
+    info = read_anatomy_info(arguments.output)
     info["kept_out"] = {name: round(value, 5) for name, value in figures.items()}
     save_anatomy(arguments.output, load_anatomy(arguments.output), info)
     print(f"{arguments.output} after {(time.monotonic() - started) / 60:.0f} min, on {len(kept_out)} images kept out:")
@@ -93,6 +100,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--output", "-o", type=Path, default=Path("anatomy.safetensors"))
     parser.add_argument("--fold", type=int, choices=(0, 1), default=0)
     parser.add_argument("--refine", type=Path, help="weights of the same fold to carry on from, with less augmentation")
+    parser.add_argument(
+        "--augmentation",
+        type=float,
+        nargs=2,
+        default=(1.0, 0.55),
+        metavar=("FIRST", "LAST"),
+        help="its strength with --refine",
+    )
     parser.add_argument("--split", type=Path, default=SPLIT)
     parser.add_argument("--steps", type=int, default=AnatomyTraining.steps)
     parser.add_argument("--batch", type=int, default=AnatomyTraining.batch)

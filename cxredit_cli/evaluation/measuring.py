@@ -19,9 +19,10 @@ from cxredit_cli.evaluation.anatomy import FIGURES, MASK_SIDE, Anatomy, clean, m
 from cxredit_cli.latent.edits import synthesize
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress, SilentProgress
-from cxredit_cli.radiographs.geometry import Fit
+from cxredit_cli.radiographs.geometry import Fit, fit_square
+from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.radiographs.sources import Source, list_sources
-from cxredit_cli.report.outlines import OUTLINED, outlined, outlined_text
+from cxredit_cli.report.outlines import OUTLINED, SIDE, outlined, outlined_text
 from cxredit_cli.report.sheets import save_png
 from cxredit_cli.storage.atomic import write_text
 from cxredit_cli.storage.codes import Codes, read_codes
@@ -29,7 +30,6 @@ from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.models import Model
 from cxredit_cli.storage.reading import read_all
 
-READ_SIDE = 512  # files are measured, and outlined, at this resolution
 OVERVIEWS = ("_sheet.png", "_grid.png", OUTLINED)  # pictures that the tool itself lays beside radiographs
 
 
@@ -78,6 +78,12 @@ class Picture:
     name: str
     pixels: NDArray[np.float32] | None  # [R, R], black to white in 0..1
     reason: str = ""
+    source: Source | None = None  # of a file, whose own resolution may be finer
+
+    def shown(self, fit: Fit) -> NDArray[np.float32]:
+        """What is drawn: a file as fine as the drawing, else `pixels`."""
+        assert self.pixels is not None
+        return self.pixels if self.source is None else fit_square(read_radiograph(self.source).pixels, SIDE, fit)
 
 
 @dataclass(slots=True)
@@ -156,18 +162,21 @@ def _is_overview(source: Source) -> bool:
         return False
 
 
-def read_pictures(groups: Sequence[Group], fit: Fit = "crop", batch: int = 32) -> Iterator[Picture]:
-    """Every image of the groups, in order, a few batches in memory; codes are synthesised."""
+def read_pictures(groups: Sequence[Group], resolution: int, fit: Fit = "crop", batch: int = 32) -> Iterator[Picture]:
+    """Every image of the groups, in order, a few batches in memory; codes are synthesised.
+
+    Files come at `resolution`, as `prepare` would store them, so that a dataset measures as its files do.
+    """
     for group in groups:
         if isinstance(group, Files):
             pairs = [(index, source) for index, (_, source) in enumerate(group.sources)]
-            for index, content, reason in read_all(pairs, READ_SIDE, fit, bits=16):
+            for index, content, reason in read_all(pairs, resolution, fit, bits=16):
                 given, source = group.sources[index]
                 if content is None:
                     yield Picture(given, source.name, None, reason)
                 else:
-                    levels = np.frombuffer(content, np.uint16).reshape(READ_SIDE, READ_SIDE)
-                    yield Picture(given, source.name, levels.astype(np.float32) / np.float32(65535))
+                    levels = np.frombuffer(content, np.uint16).reshape(resolution, resolution)
+                    yield Picture(given, source.name, levels.astype(np.float32) / np.float32(65535), source=source)
         elif isinstance(group, DatasetRows):
             for start in range(0, len(group), batch):
                 rows = group.rows[start : start + batch]
@@ -198,15 +207,15 @@ def measure_groups(
     names = _Names()
     done = 0
     progress.start("Measuring", sum(map(len, groups)))
-    for pictures in _batches(read_pictures(groups, fit, batch), batch):
+    for pictures in _batches(read_pictures(groups, network.config.resolution, fit, batch), batch):
         report.failed += [(picture.name, picture.reason) for picture in pictures if picture.pixels is None]
         for same in _by_resolution(pictures):
-            images = torch.from_numpy(np.stack([pixels for _, pixels in same]))
+            images = torch.from_numpy(np.stack([picture.pixels for picture in same if picture.pixels is not None]))
             found = segment(network, images[:, None], MASK_SIDE, batch)
             parts.append(measure_segmentation(found))
-            report.rows += [(picture.given, picture.name) for picture, _ in same]
+            report.rows += [(picture.given, picture.name) for picture in same]
             if overlay is not None:
-                report.overlays += _outline(overlay, same, clean(found.masks), parts[-1], names)
+                report.overlays += _outline(overlay, same, clean(found.masks), parts[-1], names, fit)
         done += len(pictures)
         progress.advance(done)
     progress.finish()
@@ -255,11 +264,11 @@ def _batches(pictures: Iterator[Picture], size: int) -> Iterator[list[Picture]]:
         yield waiting
 
 
-def _by_resolution(pictures: Sequence[Picture]) -> Iterator[list[tuple[Picture, NDArray[np.float32]]]]:
+def _by_resolution(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:
     """Runs of readable pictures of one resolution, so that the order stays."""
-    readable = [(picture, picture.pixels) for picture in pictures if picture.pixels is not None]
-    for _, run in groupby(readable, key=lambda pair: pair[1].shape):
-        yield list(run)
+    readable = [(picture.pixels.shape, picture) for picture in pictures if picture.pixels is not None]
+    for _, run in groupby(readable, key=lambda pair: pair[0]):
+        yield [picture for _, picture in run]
 
 
 class _Names:
@@ -278,17 +287,13 @@ class _Names:
 
 
 def _outline(
-    folder: Path,
-    pictures: Sequence[tuple[Picture, NDArray[np.float32]]],
-    masks: NDArray[np.uint8],
-    anatomy: Anatomy,
-    names: _Names,
+    folder: Path, pictures: Sequence[Picture], masks: NDArray[np.uint8], anatomy: Anatomy, names: _Names, fit: Fit
 ) -> list[Path]:
     written = []
-    for index, (picture, pixels) in enumerate(pictures):
+    for index, picture in enumerate(pictures):
         problem, ctr = anatomy.problem[index], anatomy.ctr[index]
         caption = f"implausible: {problem}" if problem else f"CTR {ctr:.3f}"
         path = folder / f"{names.unique(Source(Path(picture.name)).stem)}{OUTLINED}"
-        save_png(path, outlined(pixels, masks[index], caption), outlined_text(picture.name, caption))
+        save_png(path, outlined(picture.shown(fit), masks[index], caption), outlined_text(picture.name, caption))
         written.append(path)
     return written
