@@ -17,6 +17,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     aside = path.with_name(f"{path.name}.aside")
     try:
         yield aside
+        aside.chmod(0o666 & ~_umask())  # some libraries write files that nobody else can read
         os.replace(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)
@@ -32,3 +33,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write `content` to `path` as UTF-8, whole or not at all."""
     write_bytes(path, content.encode())
+
+
+def _umask() -> int:
+    """The permissions that new files lack; it can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

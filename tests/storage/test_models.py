@@ -1,6 +1,7 @@
 """Model folders: what is saved comes back, what is wrong is one sentence."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -60,3 +61,10 @@ def test_truncated_weights_are_refused(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="no whole safetensors"):
         load_model(folder)
+
+
+def test_models_are_readable_by_whom_the_umask_allows(tiny_model_dir: Path) -> None:
+    expected = 0o666 & ~(mask := os.umask(0o022))
+    os.umask(mask)
+    for path in (tiny_model_dir / "generator.safetensors", tiny_model_dir / "model.json"):
+        assert path.stat().st_mode & 0o777 == expected
