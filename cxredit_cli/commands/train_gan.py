@@ -24,20 +24,25 @@ def command(
             help="auto, small, stylegan2, paper256, paper512 or paper1024; default: small on a CPU, else auto."
         ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Images an iteration.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of both networks.")] = None,
-    gamma: Annotated[float | None, typer.Option(help="R1 weight at the final resolution.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images an iteration.")] = None,
+    lr: Annotated[float | None, typer.Option(min=0, help="Learning rate of both networks.")] = None,
+    gamma: Annotated[float | None, typer.Option(min=0, help="R1 weight at the final resolution.")] = None,
     pl_weight: Annotated[
-        float | None, typer.Option(help="Path length weight, in the last stage; 0 is off. Default: 2, on a CPU 0.")
+        float | None,
+        typer.Option(min=0, help="Path length weight, in the last stage; 0 is off. Default: 2, on a CPU 0."),
     ] = None,
-    channel_base: Annotated[int | None, typer.Option(help="Feature maps times resolution, of both networks.")] = None,
-    channel_max: Annotated[int | None, typer.Option(help="Most feature maps of a layer.")] = None,
-    dim: Annotated[int | None, typer.Option(help="Dimensions of z and of w; default 512.")] = None,
+    channel_base: Annotated[
+        int | None, typer.Option(min=1, help="Feature maps times resolution, of both networks.")
+    ] = None,
+    channel_max: Annotated[int | None, typer.Option(min=1, help="Most feature maps of a layer.")] = None,
+    dim: Annotated[int | None, typer.Option(min=1, help="Dimensions of z and of w; default 512.")] = None,
     augment: Annotated[bool, typer.Option(help="Adaptive augmentation of what the discriminator sees.")] = True,
     grow_from: Annotated[
         int | None, typer.Option(help="First picture size when growing; 0 is off. Default: 32 on a CPU, else off.")
     ] = None,
-    grow_kimg: Annotated[str, typer.Option(help="Thousand images at each size before the last.")] = "30,60",
+    grow_kimg: Annotated[
+        str | None, typer.Option(help="Thousand images at each size before the last. Default: 30,60.")
+    ] = None,
     init_from: Annotated[
         Path | None, typer.Option(help="Start from the networks of this model, of the same or a smaller resolution.")
     ] = None,
@@ -46,7 +51,7 @@ def command(
         typer.Option(help="Thousand images between checkpoints and sample grids. Default: 50, on a CPU 2."),
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model, stored in it and in what it makes.")] = "model",
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
@@ -59,7 +64,7 @@ def command(
     from cxredit_cli.storage.models import DISCRIMINATOR, GENERATOR, load_model
     from cxredit_cli.training.gan import train_gan
     from cxredit_cli.training.images import provenance
-    from cxredit_cli.training.presets import gan_config
+    from cxredit_cli.training.presets import GROW_FROM, gan_config
 
     if kimg is None and minutes is None:
         kimg = 25000.0
@@ -71,9 +76,10 @@ def command(
     if side < 8 or side & (side - 1):
         raise InputError(f"--resolution must be a power of two of at least 8, but it is {side}; prepare the images so.")
     try:
-        spent = tuple(float(part) for part in grow_kimg.split(",") if part)
+        spent = None if grow_kimg is None else tuple(float(part) for part in grow_kimg.split(",") if part)
     except ValueError:
         raise InputError(f"--grow-kimg takes numbers such as 30,60, but it is '{grow_kimg}'.") from None
+    initial = None if init_from is None else load_model(init_from, parts=(GENERATOR, DISCRIMINATOR))
     config = gan_config(
         side,
         target,
@@ -92,6 +98,7 @@ def command(
             "augment_target": None if augment else 0.0,
         },
         seed=seed,
+        smallest=GROW_FROM if initial is None else initial.generator.resolution,
     )
     run = train_gan(
         dataset,
@@ -102,7 +109,7 @@ def command(
         snapshot_kimg=snapshot_kimg or (2.0 if target.type == "cpu" else 50.0),
         device=target,
         precision=dtype,
-        init_from=None if init_from is None else load_model(init_from, parts=(GENERATOR, DISCRIMINATOR)),
+        init_from=initial,
         info={"name": name, **provenance(dataset)},
         progress=progress,
     )

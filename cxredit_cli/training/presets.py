@@ -33,6 +33,7 @@ PUBLISHED = {
     "paper1024": Preset(32, 4, 32768, 0.002, 2.0, 10.0, 8),
 }
 NAMES = ("auto", "small", *PUBLISHED)
+GROW_FROM, GROW_KIMG = 32, (30.0, 60.0)  # of growing, where nothing else is asked for
 
 
 def preset_for(name: str, resolution: int) -> Preset:
@@ -55,14 +56,16 @@ def gan_config(
     *,
     preset: str | None,
     grow_from: int | None,
-    grow_kimg: tuple[float, ...],
+    grow_kimg: tuple[float, ...] | None,
     pl_weight: float | None,
     overrides: dict[str, Any],
     seed: int,
+    smallest: int = GROW_FROM,
 ) -> GanConfig:
     """The settings of a run: the preset (None: `auto` on a GPU, `small` else) with what the user overrides.
 
-    `grow_from` 0 trains at full resolution from the start; None grows from 32 on a CPU only.
+    `grow_from` 0 trains at full resolution from the start; None grows on a CPU only, from `smallest` (that of the model
+    to start from, if any). `grow_kimg` None spends as much of GROW_KIMG as there are growths.
     `overrides` may hold batch, lr, gamma, channel_base, channel_max, ema_kimg, augment_target, fade_kimg, dim.
     """
     on_cpu = device.type == "cpu"
@@ -71,8 +74,11 @@ def gan_config(
     chosen = replace(chosen, **{key: given.pop(key) for key in list(given) if hasattr(chosen, key)})
     clamp = 256.0 if precision == torch.float16 else None
     dim = given.pop("dim", 512)
-    if grow_from is None and on_cpu and resolution > 32:
-        grow_from = 32
+    if grow_from is None and on_cpu and resolution > smallest:
+        grow_from = smallest
+    if grow_kimg is None:
+        growths = (resolution // grow_from).bit_length() - 1 if grow_from else 0
+        grow_kimg = GROW_KIMG[: growths or None]
     return GanConfig(
         generator=GeneratorConfig(
             resolution, dim, dim, chosen.mapping_layers, chosen.channel_base, chosen.channel_max, conv_clamp=clamp

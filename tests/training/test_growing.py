@@ -8,6 +8,7 @@ from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfi
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
 from cxredit_cli.ops.upfirdn2d import downsample2d, setup_filter, upsample2d
 from cxredit_cli.training.growing import Stage, grow_discriminator, grow_generator, plan_stages
+from cxredit_cli.training.presets import gan_config
 
 
 def test_growth_changes_no_picture() -> None:
@@ -23,6 +24,33 @@ def test_a_grown_discriminator_starts_with_the_old_opinion() -> None:
     x = torch.randn(4, 1, 32, 32)
     grown = grow_discriminator(d, 32)
     torch.testing.assert_close(grown(x, fade=0.0), d(downsample2d(x, setup_filter())), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "smallest", "stages"),
+    [
+        (32, 32, [Stage(32, 0)]),
+        (64, 32, [Stage(32, 0), Stage(64, 30)]),
+        (128, 32, [Stage(32, 0), Stage(64, 30), Stage(128, 90)]),
+        (256, 32, [Stage(32, 0), Stage(64, 30), Stage(128, 90), Stage(256, 150)]),
+        (128, 128, [Stage(128, 0)]),
+        (128, 64, [Stage(64, 0), Stage(128, 30)]),
+    ],
+)
+def test_growing_on_a_cpu_needs_no_options(resolution: int, smallest: int, stages: list[Stage]) -> None:
+    config = gan_config(
+        resolution,
+        torch.device("cpu"),
+        torch.float32,
+        preset=None,
+        grow_from=None,
+        grow_kimg=None,
+        pl_weight=None,
+        overrides={},
+        seed=0,
+        smallest=smallest,
+    )
+    assert plan_stages(resolution, config.grow_from, config.grow_kimg) == stages
 
 
 def test_stages() -> None:
