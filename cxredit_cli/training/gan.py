@@ -286,10 +286,20 @@ def networks_of(model: Model, config: GanConfig, side: int) -> tuple[Generator, 
             f"--init-from {model.path}: its generator is {g.config}, which cannot become {config.generator}; use the "
             "same dimensions and channels, and the same or a higher resolution."
         )
+    # Built by the run's own configuration: what a clamp or a group size was in the other run does not count here.
     torch.manual_seed(config.seed)
-    d = model.discriminator
-    if d is None:
-        d = Discriminator(replace(config.discriminator, resolution=g.resolution))
+    mine = Generator(replace(config.generator, resolution=g.resolution))
+    mine.load_state_dict(g.state_dict())
+    d = Discriminator(replace(config.discriminator, resolution=g.resolution))
+    if model.discriminator is not None:
+        try:
+            d.load_state_dict(model.discriminator.state_dict())
+        except RuntimeError:
+            raise InputError(
+                f"--init-from {model.path}: its discriminator is {model.discriminator.config} and {d.config} is asked "
+                "for; use the same channels."
+            ) from None
+    g = mine
     if g.resolution < side:
         g, d = grow_generator(g, side), grow_discriminator(d, side)
     return g, d

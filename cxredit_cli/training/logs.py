@@ -7,6 +7,8 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from cxredit_cli.storage.atomic import write_text
+
 
 class RunLog:
     """Appends figures to stats.jsonl and to TensorBoard's event files in a folder."""
@@ -16,8 +18,12 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "stats.jsonl"
         if self._path.exists():
-            kept = [line for line in self._path.read_text().splitlines(keepends=True) if _kimg_of(line) <= resume_at]
-            self._path.write_text("".join(kept))
+            kept = [
+                line
+                for line in self._path.read_text().splitlines(keepends=True)
+                if _kimg_of(line) <= round(resume_at, 4)
+            ]
+            write_text(self._path, "".join(kept))
         self._board = SummaryWriter(str(folder), purge_step=round(resume_at * 1000) + 1 if resume_at else None)
 
     def write(self, kimg: float, figures: Mapping[str, float]) -> None:

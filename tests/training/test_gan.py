@@ -16,11 +16,14 @@ import torch
 from PIL import Image
 
 from cxredit_cli.errors import InputError
+from cxredit_cli.networks.discriminator import Discriminator
+from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import SilentProgress
 from cxredit_cli.storage.dataset import Dataset, open_images
-from cxredit_cli.storage.models import DISCRIMINATOR, GENERATOR, load_model
+from cxredit_cli.storage.models import DISCRIMINATOR, GENERATOR, Model, load_model
 from cxredit_cli.training.checkpointing import load_checkpoint
-from cxredit_cli.training.gan import GanConfig, Run, train_gan
+from cxredit_cli.training.gan import GanConfig, Run, networks_of, train_gan
+from cxredit_cli.training.logs import RunLog
 from cxredit_cli.training.presets import gan_config
 
 CPU = torch.device("cpu")
@@ -202,3 +205,38 @@ def test_validation_images_are_never_trained_on(tmp_path: Path, images: Dataset)
     with h5py.File(images.path) as file:
         splits = [s.decode() for s in file["split"][:]]
     assert len(TrainingImages(images, "train", 16, CPU, seed=0)) == splits.count("train")
+
+
+def test_a_run_from_another_model_has_its_own_settings() -> None:
+    config = gan_config(
+        16,
+        CPU,
+        torch.float16,
+        preset="small",
+        grow_from=0,
+        grow_kimg=None,
+        pl_weight=0.0,
+        overrides={"batch": 8, "channel_base": 128, "channel_max": 16, "dim": 16},
+        seed=3,
+    )
+    generator = Generator(replace(config.generator, conv_clamp=None))
+    discriminator = Discriminator(replace(config.discriminator, conv_clamp=None, mbstd_group_size=2))
+    model = Model(Path("other"), generator, "0", {}, None, discriminator)
+    g, d = networks_of(model, config, 16)
+    assert (g.config, d.config) == (config.generator, config.discriminator)
+    for mine, given in ((g, generator), (d, discriminator)):
+        torch.testing.assert_close(mine.state_dict(), given.state_dict())
+    model.discriminator = Discriminator(replace(config.discriminator, channel_base=256, channel_max=32))
+    with pytest.raises(InputError, match="its discriminator"):
+        networks_of(model, config, 16)
+
+
+def test_a_resumed_log_keeps_the_line_of_the_checkpoint(tmp_path: Path) -> None:
+    kimg = next(k * 0.009 for k in range(1, 3000) if round(k * 0.009, 4) > k * 0.009)  # as sums of a batch may be
+    for resume_at in (0.0, kimg):
+        log = RunLog(tmp_path, resume_at)
+        if not resume_at:
+            log.write(kimg, {"loss": 1.0})
+            log.write(kimg + 1, {"loss": 2.0})
+        log.close()
+    assert [json.loads(line)["loss"] for line in (tmp_path / "stats.jsonl").read_text().splitlines()] == [1.0]
