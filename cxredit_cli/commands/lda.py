@@ -23,7 +23,7 @@ def command(
     negative: Annotated[str, typer.Option(help="The label of the other class.")] = "No Finding",
     folds: Annotated[int, typer.Option(help="Parts to hold out in turn; a patient is never divided.")] = 5,
     permutations: Annotated[int, typer.Option(min=1, help="Exchanges of the labels between patients.")] = 200,
-    seed: Annotated[int, typer.Option(help="Of the folds, permutations and bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the folds, permutations and bootstrap.")] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", help="The axis, as a direction.")] = Path("direction.h5"),
     plot: Annotated[Path, typer.Option(help="The plot to write.")] = Path("lda.png"),
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,

@@ -52,7 +52,7 @@ class EncoderTraining:
     seed: int = 0
     learning_rate: float = 3e-4
     weights: LossWeights = field(default_factory=LossWeights)
-    ema_kimg: float = 10.0  # half-life of the averaged weights
+    ema_kimg: float = 10.0  # half-life of the averaged weights; 0: no averaging
     tick_kimg: float = 1.0  # between lines of the log, which need the held-out figures
     checkpoint_seconds: float = (
         60.0  # at least, between checkpoints: a ResNet-101's is 1.6 GB, a fast device's tick short
@@ -140,7 +140,7 @@ def train_encoder(
         iteration += 1
         seen = iteration * kimg_per_iteration
         half_life = min(options.ema_kimg, seen * EMA_RAMP)
-        update_average(average, encoder, decay=0.5 ** (kimg_per_iteration / half_life))
+        update_average(average, encoder, decay=0.5 ** (kimg_per_iteration / half_life) if half_life else 0.0)
 
         done = not within_budget()
         if iteration % tick == 0 or done:
