@@ -1,6 +1,7 @@
 """The `cxredit` command line: one line a command, and the one place where errors become exit codes."""
 
 import errno
+import re
 import sys
 from importlib import import_module
 from typing import Any
@@ -23,6 +24,9 @@ COMMANDS = (
     "doctor",
 )
 
+# What torch says of a GPU, and of a processor.
+OUT_OF_MEMORY = "out of memory|not enough memory|can't allocate memory"
+
 
 class ErrorsToExitCodes(TyperGroup):
     """Runs a command; what goes wrong is one sentence on stderr and an exit code, never a traceback."""
@@ -37,8 +41,8 @@ class ErrorsToExitCodes(TyperGroup):
             fail("Stopped; the same command carries on where it was.", 130)
         except OSError as error:
             fail(*describe_os_error(error))
-        except RuntimeError as error:
-            if "out of memory" not in str(error).lower():
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError) and not re.search(OUT_OF_MEMORY, str(error), re.IGNORECASE):
                 raise
             fail("The device ran out of memory; try a smaller --batch, or --device cpu.", 1)
 
@@ -49,8 +53,10 @@ def describe_os_error(error: OSError) -> tuple[str, int]:
         return f"No space is left on the disk for {error.filename or 'the output'}; free some and run again.", 1
     if isinstance(error, BrokenPipeError):
         return "The program that reads the output closed it.", 1
+    if isinstance(error, FileExistsError) and error.filename is not None:
+        return f"{error.filename} is a file where a folder is expected; name another.", 2
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
-        return f"{error.strerror}: {error.filename}.", 2
+        return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}.", 2
     raise error
 
 

@@ -17,6 +17,8 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise InputError(f"--device must be auto, cpu, cuda, cuda:N or mps, but it is '{name}'.") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"--device must be auto, cpu, cuda, cuda:N or mps, but it is '{name}'.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"--device {name} was asked for, but {torch.cuda.device_count()} CUDA devices are visible; "

@@ -85,3 +85,14 @@ def test_psi_zero_is_the_mean_and_wrong_psi_is_refused(run) -> None:
     result = run("--truncation-psi", -1)
     assert result.exit_code == 2
     assert "between 0 and 2" in result.stderr
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_sentence(run) -> None:
+    Path("there").write_text("mine")
+    result = run("-o", "there")
+    assert result.exit_code == 2
+    assert "there is a file where a folder is expected" in result.stderr
+    assert Path("there").read_text() == "mine"
+    strange = run("--device", "meta")
+    assert strange.exit_code == 2
+    assert "--device must be" in strange.stderr
