@@ -1,7 +1,11 @@
 """Train the anatomy network that `cxredit measure` uses, and report it on images that it was not trained on.
 
-    python examples/train_anatomy.py ctr-wingspan --fold 0 -o first.safetensors
-    python examples/train_anatomy.py ctr-wingspan --fold 0 -o anatomy.safetensors --refine first.safetensors --seed 1
+    train="python examples/train_anatomy.py ctr-wingspan --fold 0 --precision bf16"
+    $train -o 0.safetensors --steps 1000
+    $train -o 1.safetensors --steps 700 --seed 1 --refine 0.safetensors --augmentation 0.6 0.25
+    $train -o 2.safetensors --steps 1000 --seed 2 --refine 1.safetensors --augmentation 0.6 0.25
+    $train -o 3.safetensors --steps 900 --seed 3 --refine 1.safetensors --augmentation 1 0.55
+    $train -o anatomy.safetensors --average 2.safetensors 3.safetensors
 
 The first argument is the extended Wingspan data set (Dong et al., MICCAI 2018, MIT licence): `images/*.png`,
 `masks/*.png` (1 right lung, 2 left lung, 3 heart) and `ctr.csv`. Its split is written down in anatomy_split.csv: fold 0
@@ -9,12 +13,11 @@ trains on 60 % of the images, fold 1 on the other 40 %; each is reported on what
 networks share no image and one can judge what the other was used to find. `*-check` is watched while training. One
 image is left out: in its mask the left lung and the heart are exchanged.
 
-Stop it and start it again with the same words: it carries on. About half an hour on one core.
+Stop it and start it again with the same words: it carries on. The first pass takes about half an hour on one core.
 """
 
 import argparse
 import csv
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -46,6 +49,10 @@ def main() -> None:
     watched = [row for row in rows if part_of[row["image"]] == f"{arguments.fold}-check"]
     kept_out = [row for row in rows if part_of[row["image"]].startswith(str(1 - arguments.fold))]
     options = AnatomyTraining(arguments.steps, arguments.batch, seed=arguments.seed, precision=arguments.precision)
+    if arguments.average:
+        average_weights(arguments.average, arguments.output)
+        report(arguments.output, arguments.data, kept_out)
+        return
     torch.manual_seed(options.seed)
     network = AnatomyNetwork()
     if arguments.refine:
@@ -73,7 +80,6 @@ def main() -> None:
             save_anatomy(arguments.output, average, {**info, "watched": round(score, 5)})
         return {name: figures[name] for name in ("heart_dice", "lungs_dice", "ctr_error", "ctr_bias")}
 
-    started = time.monotonic()
     train_anatomy(
         network,
         images,
@@ -84,11 +90,26 @@ def main() -> None:
         arguments.check_every,
         ConsoleProgress(),
     )
-    figures = evaluate(load_anatomy(arguments.output), arguments.data, kept_out)  # the weights as they are stored
-    info = read_anatomy_info(arguments.output)
-    info["kept_out"] = {name: round(value, 5) for name, value in figures.items()}
-    save_anatomy(arguments.output, load_anatomy(arguments.output), info)
-    print(f"{arguments.output} after {(time.monotonic() - started) / 60:.0f} min, on {len(kept_out)} images kept out:")
+    report(arguments.output, arguments.data, kept_out)
+
+
+def average_weights(paths: list[Path], output: Path) -> None:
+    """Write the mean of networks that began as the same one (Wortsman et al. 2022, arXiv 2203.05482)."""
+    networks = [load_anatomy(path) for path in paths]
+    states = [network.state_dict() for network in networks]
+    mean = {key: torch.stack([state[key] for state in states]).mean(0) for key in states[0]}
+    networks[0].load_state_dict(mean)
+    infos = [read_anatomy_info(path) for path in paths]
+    told = {key: value for key, value in infos[0].items() if key not in ("training", "watched", "kept_out")}
+    save_anatomy(output, networks[0], {**told, "training": {"mean_of": [info["training"] for info in infos]}})
+
+
+def report(path: Path, data: Path, rows: Rows) -> None:
+    """Measure the weights as they are stored on images kept out, print that and add it to the JSON."""
+    figures = evaluate(load_anatomy(path), data, rows)
+    kept_out = {name: round(value, 5) for name, value in figures.items()}
+    save_anatomy(path, load_anatomy(path), {**read_anatomy_info(path), "kept_out": kept_out})
+    print(f"{path}, on {len(rows)} images kept out:")
     for name, value in figures.items():
         print(f"  {name:22} {value:.4f}")
 
@@ -108,6 +129,7 @@ def parse() -> argparse.Namespace:
         metavar=("FIRST", "LAST"),
         help="its strength with --refine",
     )
+    parser.add_argument("--average", type=Path, nargs="+", help="no training: the mean of these weights")
     parser.add_argument("--split", type=Path, default=SPLIT)
     parser.add_argument("--steps", type=int, default=AnatomyTraining.steps)
     parser.add_argument("--batch", type=int, default=AnatomyTraining.batch)
@@ -148,6 +170,8 @@ def evaluate(network: AnatomyNetwork, folder: Path, rows: Rows) -> dict[str, flo
     figures["ctr_error_worst"] = float(np.nanmax(error))
     figures["ctr_error_human"] = float(np.nanmean(np.abs(anatomy.ctr - human)))
     figures["ctr_bias"] = float(np.nanmean(anatomy.ctr - np.array([float(row["ctr_from_masks"]) for row in rows])))
+    figures["ctr_error_median"] = float(np.nanmedian(error))
+    figures["ctr_error_plausible"] = float(np.mean(error[anatomy.plausible]))
     figures["implausible"] = float(np.mean(~anatomy.plausible))
     return figures
 

@@ -142,7 +142,7 @@ def test_the_bundled_network_is_small() -> None:
     info = json.loads(BUNDLED_ANATOMY.with_suffix(".json").read_text())
     assert info["kept_out"]["heart_dice"] >= 0.93
     assert info["kept_out"]["lungs_dice"] >= 0.96
-    assert info["kept_out"]["ctr_error"] <= 0.015
+    assert info["kept_out"]["ctr_error"] <= 0.02
 
 
 def test_radiographs_with_known_masks(network: AnatomyNetwork, data: Path) -> None:
