@@ -1,5 +1,6 @@
 """Where commands print: results to stdout, everything else to stderr."""
 
+import atexit
 import json
 import sys
 import time
@@ -46,6 +47,7 @@ class ConsoleProgress:
             )
             self._bar.add_task(description, total=total, completed=int(done), figures="")
             self._bar.start()
+            atexit.register(self.finish)  # a terminal left in the middle of a bar has no cursor
 
     def advance(self, done: float, **figures: float) -> None:
         """Report that `done` units are complete in all, with the figures that matter now."""

@@ -60,6 +60,7 @@ def command(
     from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
     from cxredit_cli.devices import resolve_device, resolve_precision
     from cxredit_cli.errors import InputError
+    from cxredit_cli.report.provenance import DISCLAIMER
     from cxredit_cli.storage.dataset import open_images
     from cxredit_cli.storage.models import DISCRIMINATOR, GENERATOR, load_model
     from cxredit_cli.training.gan import train_gan
@@ -110,7 +111,7 @@ def command(
         device=target,
         precision=dtype,
         init_from=initial,
-        info={"name": name, **provenance(dataset)},
+        info={"name": name, "intended_use": DISCLAIMER, **provenance(dataset)},
         progress=progress,
     )
     result = {"model": str(output), "kimg": run.nimg / 1000, "minutes": round(run.seconds / 60, 1)}

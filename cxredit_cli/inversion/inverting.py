@@ -68,6 +68,8 @@ def invert_to_file(
 ) -> InvertReport:
     """Invert what `output` does not hold yet and append it; unreadable images are reported, the others done.
 
+    So is a picture whose name `output` holds with another picture.
+
     `grid` receives a picture of the first images above their reconstructions. Raises MismatchError if `output` holds
     codes of another generator, InputError if they were made in another way.
     """
@@ -75,8 +77,10 @@ def invert_to_file(
     pairs: list[torch.Tensor] = []
     with CodesWriter(output, options.header(model), expected=len(targets)) as writer:
         waiting = [target for target in targets if target.name not in writer.done_sources]
-        report.already_done = len(targets) - len(waiting)
-        progress.start("invert", len(targets), report.already_done)
+        held = [target for target in targets if target.name in writer.done_sources]
+        _check_held(held, writer, side, options, report)
+        report.already_done = len(held) - len(report.failed)
+        progress.start("invert", len(targets), len(held))
         for first in range(0, len(waiting), options.batch):
             names, squares = [], []
             for target, pixels, reason in read_targets(waiting[first : first + options.batch], side, options.fit):
@@ -85,7 +89,7 @@ def invert_to_file(
                 else:
                     names.append(target.name)
                     squares.append(pixels)
-            done = report.already_done + first
+            done = len(held) + first
             if names:
                 pixels = np.stack(squares)
                 images = torch.from_numpy(pixels)[:, None] * 2 - 1
@@ -101,16 +105,31 @@ def invert_to_file(
                     done,
                 )
                 noise = None if result.noise is None else [layer[:, 0].numpy() for layer in result.noise]
-                original = np.rint(pixels * 255).astype(np.uint8)
-                writer.append(names, result.w.numpy(), result.psnr.numpy(), result.ssim.numpy(), original, noise)
+                figures = (result.psnr.numpy(), result.ssim.numpy())
+                writer.append(names, result.w.numpy(), *figures, _eight_bits(pixels), noise)
                 report.rows += zip(names, result.psnr.tolist(), result.ssim.tolist(), strict=True)
                 if grid is not None and sum(map(len, pairs)) < GRID_IMAGES:
                     pairs.append(torch.stack([images, result.reconstructions], dim=1))
-            progress.advance(report.already_done + min(first + options.batch, len(waiting)))
+            progress.advance(len(held) + min(first + options.batch, len(waiting)))
         progress.finish()
     if grid is not None and pairs:
         write_png(grid, _grid(torch.cat(pairs)[:GRID_IMAGES]), {"Description": _caption(model), "Model": model.name})
     return report
+
+
+def _check_held(
+    targets: Sequence[Target], writer: CodesWriter, side: int, options: InvertOptions, report: InvertReport
+) -> None:
+    """Report those of `targets` whose code in the file is of another picture of the same name: another patient's."""
+    for first in range(0, len(targets), options.batch):
+        for target, pixels, _ in read_targets(targets[first : first + options.batch], side, options.fit):
+            if pixels is not None and not np.array_equal(_eight_bits(pixels), writer.original(target.name)):
+                reason = f"{writer.path} holds another picture under this name; write to another file with -o."
+                report.failed.append((target.name, reason))
+
+
+def _eight_bits(pixels: np.typing.NDArray[np.float32]) -> np.typing.NDArray[np.uint8]:
+    return np.rint(pixels * 255).astype(np.uint8)
 
 
 def _grid(pairs: torch.Tensor) -> np.typing.NDArray[np.float32]:

@@ -72,9 +72,11 @@ def parse_layers(text: str | None, num_ws: int) -> list[int] | None:
     layers: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
             raise InputError(f"--layers must be w indices such as 4-9 or 0,2,4-6, but it is '{text}'.")
-        layers.update(range(int(first), min(int(last or first), num_ws) + 1))
+        if int(last or first) >= num_ws:
+            raise InputError(f"This model has the layers 0-{num_ws - 1}, but --layers asks for {part.strip()}.")
+        layers.update(range(int(first), int(last or first) + 1))
     check_layers(sorted(layers), num_ws)
     return sorted(layers)
 

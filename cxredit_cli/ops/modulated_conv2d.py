@@ -30,7 +30,8 @@ def modulated_conv2d(
     """
     if demodulate and x.dtype == torch.float16:
         # Half precision overflows at 65504; demodulation undoes any scale of the weights and of the styles.
-        weight = weight / weight.abs().amax(dim=(1, 2, 3), keepdim=True)
+        fan_in = weight[0].numel()
+        weight = weight / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) * fan_in**0.5)
         styles = styles / styles.abs().amax(dim=1, keepdim=True)
     y = x * styles.to(x.dtype)[:, :, None, None]
     w = weight.to(x.dtype)

@@ -114,12 +114,13 @@ class CodesWriter:
         self.path, self.header = path, header
         self._file: h5py.File | None = None
         self._count = 0
-        self.done_sources: set[str] = set()
+        self.done_sources: dict[str, int] = {}  # name: row
         if path.exists():
             with open_hdf5(path, SCHEMA, VERSION) as file:
                 found = _read_header(file)
                 self._count = int(file["count"][()])
-                self.done_sources = set(file["source"].asstr()[: self._count])
+                names = file["source"].asstr()[: self._count]
+                self.done_sources = {name: row for row, name in enumerate(names)}
             _check_same(path, found, header)
         self._lay_out(self._count + expected, width=64)
 
@@ -167,8 +168,13 @@ class CodesWriter:
             sync(self._file)
         except OSError as error:
             raise CxreditError(f"{self.path} could not be written ({error}); is the disk full?") from error
+        self.done_sources.update({name: self._count + row for row, name in enumerate(source)})
         self._count += n
-        self.done_sources.update(source)
+
+    def original(self, source: str) -> NDArray[np.uint8]:
+        """What was inverted under a name of `done_sources`, [R, R]."""
+        assert self._file is not None, "the writer is closed"
+        return np.asarray(self._file["original"][self.done_sources[source]], dtype=np.uint8)
 
     def close(self) -> None:
         """Leave a file of exactly the complete rows."""

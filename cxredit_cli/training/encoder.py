@@ -32,7 +32,7 @@ from cxredit_cli.training.checkpointing import (
 from cxredit_cli.training.encoder_losses import LossWeights, real_terms, synthetic_terms, weighted_sum
 from cxredit_cli.training.encoder_probes import Probes
 from cxredit_cli.training.gan import iteration_seed
-from cxredit_cli.training.images import TrainingImages
+from cxredit_cli.training.images import TrainingImages, check_identity, identity
 from cxredit_cli.training.logs import Means, RunLog
 
 RUN_FOLDER, CHECKPOINT = "encoder-training", "checkpoint.safetensors"
@@ -98,6 +98,7 @@ def train_encoder(
     if (run / CHECKPOINT).exists():
         tensors, state = load_checkpoint(run / CHECKPOINT)
         check_same_run(state, model, options, run)
+        check_identity(state, dataset, run)
         load_module("encoder", encoder, tensors)
         load_module("average", average, tensors)
         load_optimizer("optimizer", optimizer, tensors)
@@ -152,7 +153,8 @@ def train_encoder(
                 thin(run, "reconstructions*.png")
                 training = {"kimg": round(seen, 3), "minutes": round(seconds / 60, 1), "real_images": len(images)}
                 save_encoder(model.path, average, {**asdict(options), **training, "held_out_figures": figures})
-                save_run(run / CHECKPOINT, encoder, average, optimizer, model, options, iteration, seconds)
+                counters = {"iteration": iteration, "seconds": seconds, "images": identity(dataset)}
+                save_run(run / CHECKPOINT, encoder, average, optimizer, model, options, counters)
                 saved = time.monotonic()
         progress.advance(round(seen * 1000), **{name: figures[name] for name in SHOWN})
     log.close()
@@ -184,8 +186,7 @@ def save_run(
     optimizer: torch.optim.Optimizer,
     model: Model,
     options: EncoderTraining,
-    iteration: int,
-    seconds: float,
+    counters: Mapping[str, Any],
 ) -> None:
     """Write the checkpoint: all that a run needs to go on bit for bit."""
     tensors = {
@@ -193,7 +194,6 @@ def save_run(
         **module_tensors("average", average),
         **optimizer_tensors("optimizer", optimizer),
     }
-    counters = {"iteration": iteration, "seconds": seconds}
     save_checkpoint(path, tensors, {**counters, "generator": model.fingerprint, "options": asdict(options)})
 
 

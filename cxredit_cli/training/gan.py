@@ -34,7 +34,7 @@ from cxredit_cli.training.checkpointing import (
     save_checkpoint,
 )
 from cxredit_cli.training.growing import Stage, grow_discriminator, grow_generator, plan_stages
-from cxredit_cli.training.images import TrainingImages
+from cxredit_cli.training.images import TrainingImages, check_identity, identity
 from cxredit_cli.training.logs import Means, RunLog
 from cxredit_cli.training.losses import discriminator_loss, generator_loss, path_lengths, r1_penalty
 
@@ -105,7 +105,7 @@ def train_gan(
     work = folder / "training"
     checkpoint = work / "checkpoint.safetensors"
     if checkpoint.exists():
-        run = resume(checkpoint, config, stages, device)
+        run = resume(checkpoint, config, stages, dataset, device)
     elif (folder / "model.json").exists():
         raise InputError(
             f"{folder} holds a model already and no checkpoint to carry on from; use another --output, perhaps with "
@@ -126,7 +126,7 @@ def train_gan(
         return (kimg is None or run.nimg < kimg * 1000) and (minutes is None or run.seconds < minutes * 60)
 
     def snapshot() -> None:
-        save_run(checkpoint, run, config)
+        save_run(checkpoint, run, config, identity(dataset))
         save_models(folder, run, info)
         write_grid(work / f"fakes{run.nimg // 1000:06d}.png", run, config.seed)
         thin(work, "fakes*.png")
@@ -339,19 +339,20 @@ def images_side(run: Run) -> str:
     return f"{run.generator.resolution}x{run.generator.resolution}"
 
 
-def save_run(path: Path, run: Run, config: GanConfig) -> None:
-    """Write the whole state of `run` to one file."""
+def save_run(path: Path, run: Run, config: GanConfig, images: str) -> None:
+    """Write the whole state of `run`, and the identity of its images, to one file."""
     tensors = {"pl_mean": run.pl_mean, "augment_p": run.augment_p}
     for name, module in (("g", run.generator), ("d", run.discriminator), ("ema", run.ema)):
         tensors |= module_tensors(name, module)
     tensors |= optimizer_tensors("optimizer_g", run.optimizer_g) | optimizer_tensors("optimizer_d", run.optimizer_d)
     counters = {"stage": run.stage, "nimg": run.nimg, "iteration": run.iteration, "seconds": run.seconds}
-    save_checkpoint(path, tensors, {**counters, "config": asdict(config)})
+    save_checkpoint(path, tensors, {**counters, "images": images, "config": asdict(config)})
 
 
-def resume(path: Path, config: GanConfig, stages: list[Stage], device: torch.device) -> Run:
-    """The run that `save_run` wrote; raises InputError when it was started with other settings."""
+def resume(path: Path, config: GanConfig, stages: list[Stage], dataset: Dataset, device: torch.device) -> Run:
+    """The run that `save_run` wrote; raises InputError when it was started with other settings or images."""
     tensors, state = load_checkpoint(path)
+    check_identity(state, dataset, path.parent)
     mine = json.loads(json.dumps(asdict(config)))
     changed = [
         f"{key} {state['config'].get(key)} -> {mine[key]}" for key in mine if state["config"].get(key) != mine[key]

@@ -1,6 +1,10 @@
 """The endless shuffled sequence of training images, addressable by position so that a run can be resumed anywhere."""
 
+import hashlib
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxredit_cli.errors import InputError
+from cxredit_cli.errors import InputError, MismatchError
 from cxredit_cli.storage.dataset import Dataset
 
 IN_MEMORY_BYTES = 4 << 30
@@ -77,6 +81,24 @@ class TrainingImages:
 def to_network_range(stored: Tensor) -> Tensor:
     """uint8 or uint16 images to float32 in [-1, 1]."""
     return stored.float() / (torch.iinfo(stored.dtype).max / 2) - 1
+
+
+def identity(dataset: Dataset) -> str:
+    """16 hex digits that stand for which images a training may see: their names, splits and size."""
+    listing = "\n".join(f"{name}\t{split}" for name, split in zip(dataset.names, dataset.splits, strict=True))
+    return hashlib.sha256(f"{dataset.resolution}\n{listing}".encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def check_identity(state: Mapping[str, Any], dataset: Dataset, folder: Path) -> None:
+    """Raise MismatchError unless the run whose checkpoint holds `state` was begun on the images of `dataset`.
+
+    With another split the run would train on patients that it is measured on.
+    """
+    if state["images"] != identity(dataset):
+        raise MismatchError(
+            f"The run in {folder} was begun on other images or another split than {dataset.path} holds; use that data "
+            "set to carry on, or another folder to start anew."
+        )
 
 
 def provenance(dataset: Dataset) -> dict[str, object]:

@@ -204,3 +204,17 @@ def count(path: Path) -> int:
         return len(read_codes(copy))
     except Exception:
         return 0
+
+
+def test_another_picture_of_the_same_name_is_refused(data: Path, tiny_model_dir: Path, tmp_path: Path) -> None:
+    first, second = sorted((data / "nih").glob("*.png"))[:2]
+    for folder, path in (("a", first), ("b", second)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "scan.png").write_bytes(path.read_bytes())
+    arguments = ["--model", str(tiny_model_dir), "--steps", "1", "-o", str(tmp_path / "codes.h5"), "--device", "cpu"]
+    runner = CliRunner()
+    assert runner.invoke(app, ["invert", str(tmp_path / "a/scan.png"), *arguments]).exit_code == 0
+    assert runner.invoke(app, ["invert", str(tmp_path / "a/scan.png"), *arguments]).exit_code == 0
+    other = runner.invoke(app, ["invert", str(tmp_path / "b/scan.png"), *arguments])
+    assert other.exit_code == 1
+    assert "holds another picture under this name" in other.stderr

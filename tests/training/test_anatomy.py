@@ -14,8 +14,9 @@ from cxredit_cli.evaluation.anatomy import normalise
 from cxredit_cli.networks.anatomy import AnatomyConfig, AnatomyNetwork
 from cxredit_cli.training.anatomy import (
     AnatomyTraining,
+    anatomy_loss,
     augmentation_strength,
-    dice_and_cross_entropy,
+    extent_error,
     train_anatomy,
     training_batch,
 )
@@ -44,19 +45,31 @@ def fresh() -> AnatomyNetwork:
 def test_the_loss_by_hand() -> None:
     targets = torch.zeros(1, 4, 2, 2)
     targets[:, 0, 0], targets[:, 3, 1] = 1, 1
-    assert dice_and_cross_entropy(targets * 50, targets) < 1e-6
+    assert anatomy_loss(targets * 50, targets) < 1e-6
     # Scores of 0: probabilities of 1/4; the heart covers 2 of 4 pixels, the lungs none.
     lungs, heart = 1 / (4 / 16 + 1), (2 * 2 / 4 + 1) / (4 / 16 + 2 + 1)
-    expected = np.log(4) + 1 - (2 * lungs + heart) / 3
-    assert dice_and_cross_entropy(torch.zeros(1, 4, 2, 2), targets).item() == pytest.approx(expected, rel=1e-5)
+    # Each shadow of the heart is 1, 1 on the columns and 0, 1 on the rows; the lungs have none.
+    columns, rows = (2 * 1 / 4 + 3 / 4) / 3, (2 * 1 / 4 + (1 / 4 + 3 / 4) / 2) / 3
+    expected = np.log(4) + 1 - (2 * lungs + heart) / 3 + columns + rows
+    assert anatomy_loss(torch.zeros(1, 4, 2, 2), targets).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_extents_see_tips() -> None:
+    organ = torch.zeros(1, 1, 10, 10)
+    organ[..., 3:7, 2:8] = 1
+    with_tip = organ.clone()
+    with_tip[..., 5, 8:10] = 1
+    assert extent_error(organ, organ) == 0
+    assert extent_error(with_tip, organ).item() == pytest.approx(2 / 10)
+    assert extent_error(with_tip.mT, organ.mT).item() == pytest.approx(2 / 10)
 
 
 def test_it_learns_what_it_sees(examples: tuple[torch.Tensor, torch.Tensor]) -> None:
     images, targets = examples
     x, wanted = training_batch(images, targets, 12, seed=9, step=0)  # shapes and contrasts that training does not see
-    before = dice_and_cross_entropy(fresh()(x), wanted).item()
+    before = anatomy_loss(fresh()(x), wanted).item()
     trained = train_anatomy(fresh(), images, targets, OPTIONS)
-    assert dice_and_cross_entropy(trained(x), wanted).item() < 0.75 * before
+    assert anatomy_loss(trained(x), wanted).item() < 0.75 * before
 
 
 def test_a_stopped_training_carries_on_bit_for_bit(examples: tuple[torch.Tensor, torch.Tensor], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cxredit_cli.errors import InputError
+from cxredit_cli.errors import InputError, MismatchError
 from cxredit_cli.networks.discriminator import Discriminator
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import SilentProgress
@@ -240,3 +240,9 @@ def test_a_resumed_log_keeps_the_line_of_the_checkpoint(tmp_path: Path) -> None:
             log.write(kimg + 1, {"loss": 2.0})
         log.close()
     assert [json.loads(line)["loss"] for line in (tmp_path / "stats.jsonl").read_text().splitlines()] == [1.0]
+
+
+def test_a_run_does_not_go_on_with_other_images(images: Dataset, bright_squares: Dataset, tmp_path: Path) -> None:
+    train(images, tmp_path / "m", tiny_config(), 0.016)
+    with pytest.raises(MismatchError, match="begun on other images"):
+        train(bright_squares, tmp_path / "m", tiny_config(), 0.032)
