@@ -9,7 +9,7 @@ from PIL import Image
 
 def main(folder: Path) -> None:
     rows = list(csv.DictReader((folder / "manifest.csv").open(newline="", encoding="utf-8")))
-    assert [float(row["strength"]) for row in rows] == [-3, -2, -1, 0, 1, 2, 3], "the sweep is not -3..3"
+    assert [float(row["strength"]) for row in rows] == [-9, -6, -3, 0, 3, 6, 9], "the sweep is not -9..9"
     for row in rows:
         picture = Image.open(folder / row["file"])
         picture.load()

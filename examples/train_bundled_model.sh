@@ -4,8 +4,8 @@
 set -euo pipefail
 IMAGES=${IMAGES:?a folder or zip of NIH images}
 LABELS=${LABELS:?Data_Entry_2017.csv}
-KIMG=${KIMG:-70}
-ENCODER_MINUTES=${ENCODER_MINUTES:-20}
+KIMG=${KIMG:-64}
+ENCODER_MINUTES=${ENCODER_MINUTES:-40}
 
 cxredit prepare "$IMAGES" --labels "$LABELS" --view PA --resolution 128 -o dataset.h5
 
@@ -15,7 +15,7 @@ cxredit train-gan dataset.h5 -o trained --preset small --grow-from 32 --grow-kim
 
 # Half precision first: encoder and directions belong to the generator as it is stored.
 python "$(dirname "$0")/bundle_model.py" trained half
-cxredit train-encoder dataset.h5 --model half --depth 18 --width 24 --minutes "$ENCODER_MINUTES"
+cxredit train-encoder dataset.h5 --model half --depth 18 --width 24 --batch 8 --lr 5e-4 --minutes "$ENCODER_MINUTES"
 
 # The direction of a wider heart, with thorax width, lung heights and tone held; no labels.
 mkdir -p half/directions
