@@ -57,6 +57,8 @@ def describe_os_error(error: OSError) -> tuple[str, int]:
         return f"{error.filename} is a file where a folder is expected; name another.", 2
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
         return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}.", 2
+    if error.errno is not None and error.strerror:
+        return f"{error.strerror}: {error.filename or 'while reading or writing'}.", 1
     raise error
 
 

@@ -1,0 +1,30 @@
+"""What the operating system refuses becomes one sentence and an exit code."""
+
+import errno
+import os
+
+import pytest
+
+from cxredit_cli.app import describe_os_error
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "code"),
+    [
+        (errno.ENOSPC, "No space is left", 1),
+        (errno.EROFS, "Read-only file system: out.h5", 1),
+        (errno.ENAMETOOLONG, "name too long", 1),
+        (errno.ENOENT, "No such file or directory: out.h5", 2),
+        (errno.EEXIST, "a file where a folder is expected", 2),
+        (errno.EACCES, "Permission denied: out.h5", 2),
+    ],
+)
+def test_each_refusal_is_a_sentence(number: int, words: str, code: int) -> None:
+    sentence, exit_code = describe_os_error(OSError(number, os.strerror(number), "out.h5"))
+    assert words in sentence
+    assert exit_code == code
+
+
+def test_what_is_no_refusal_of_the_system_stays_an_error() -> None:
+    with pytest.raises(OSError, match="a library's own"):
+        describe_os_error(OSError("a library's own words"))
