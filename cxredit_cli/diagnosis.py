@@ -316,7 +316,7 @@ def _model(found: Diagnosis, path: Path | None) -> None:
         str(model.info.get("name", folder.name)),
         model.fingerprint,
         model.generator.resolution,
-        (folder / "encoder.safetensors").is_file(),
+        model.info.get("encoder_for") == model.fingerprint,
         tuple(sorted(direction.stem for direction in (folder / "directions").glob("*.h5"))),
     )
     if not found.model.encoder:

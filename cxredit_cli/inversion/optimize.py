@@ -35,7 +35,7 @@ def optimize(
     """Find codes of images [N, 1, R, R] in [-1, 1] by `steps` of Adam, `batch` images at a time.
 
     `start` [N, 1 or num_ws, w_dim] are the first codes; None is the mean code. An image's answer is the best code met
-    (least squared error), so never worse than its start, and does not depend on the other images. `fit_noise` fits the
+    (least squared error in the precision of the search), and does not depend on the other images. `fit_noise` fits the
     generator's noise maps too. `progress` counts images from `done` on; the caller starts and finishes it.
     """
     check_images(generator, images)
