@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
+from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
 
 if TYPE_CHECKING:
     from cxredit_cli.latent.applying import ApplyReport
@@ -78,10 +78,7 @@ def command(
         print_json(_document(report, output, direction_path))
     else:
         _print(report, output)
-    for name, reason in report.failed:
-        stderr.print(f"{name}: {reason}", markup=False)
-    if report.failed:
-        raise typer.Exit(1)
+    end_batch(report.failed)
 
 
 def choose_codes(inputs: list[str]) -> Path | None:

@@ -4,8 +4,10 @@ import atexit
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
@@ -19,6 +21,14 @@ LOG_INTERVAL_S = 30.0
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
+
+
+def end_batch(failed: Sequence[tuple[str, str]]) -> None:
+    """Name the files of a batch that failed, with the reasons, and leave with exit code 1 if there are any."""
+    for name, reason in failed:
+        stderr.print(f"{name}: {reason}", markup=False)
+    if failed:
+        raise typer.Exit(1)
 
 
 class ConsoleProgress:

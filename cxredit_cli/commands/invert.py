@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
+from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
 
 if TYPE_CHECKING:
     from cxredit_cli.inversion.inverting import InvertReport
@@ -62,10 +62,7 @@ def command(
         print_json(_document(report, output, chosen, options.space))
     else:
         _print(report, output)
-    for name, reason in report.failed:
-        stderr.print(f"{name}: {reason}", markup=False)
-    if report.failed:
-        raise typer.Exit(1)
+    end_batch(report.failed)
 
 
 def _document(report: "InvertReport", output: Path, method: str, space: str) -> dict[str, object]:

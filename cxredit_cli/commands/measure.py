@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
+from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
 
 if TYPE_CHECKING:
     from cxredit_cli.evaluation.measuring import MeasureReport
@@ -60,10 +60,7 @@ def command(
         print_json(_document(report, output, overlay))
     else:
         _print(report, output, overlay)
-    for name, reason in report.failed:
-        stderr.print(f"{name}: {reason}", markup=False)
-    if report.failed:
-        raise typer.Exit(1)
+    end_batch(report.failed)
 
 
 def _document(report: "MeasureReport", output: Path, overlay: Path | None) -> dict[str, object]:

@@ -32,13 +32,11 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
 ) -> None:
     """Train the encoder of a model (dataset.h5 -> model/). Run the same command again to carry on."""
-    import h5py
-
     from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
     from cxredit_cli.devices import resolve_device
     from cxredit_cli.errors import InputError
     from cxredit_cli.inversion.invert import gradient_precision
-    from cxredit_cli.storage.dataset import open_images
+    from cxredit_cli.storage.dataset import is_prepared, open_images
     from cxredit_cli.storage.models import BUNDLED, ENCODER, GENERATOR, load_model
     from cxredit_cli.training.encoder import EncoderTraining, train_encoder
     from cxredit_cli.training.encoder_losses import LossWeights
@@ -58,7 +56,7 @@ def command(
     loaded.generator.synthesis.precision = dtype
     progress = ConsoleProgress()
     side = loaded.generator.resolution
-    dataset = open_images(images, None if images.is_file() and h5py.is_hdf5(images) else side, progress=progress)
+    dataset = open_images(images, None if is_prepared(images) else side, progress=progress)
     initial = None
     if init_from is not None:
         initial = load_model(init_from, parts=(GENERATOR, ENCODER)).encoder

@@ -61,7 +61,7 @@ def command(
     from cxredit_cli.devices import resolve_device, resolve_precision
     from cxredit_cli.errors import InputError
     from cxredit_cli.report.provenance import DISCLAIMER
-    from cxredit_cli.storage.dataset import open_images
+    from cxredit_cli.storage.dataset import is_prepared, open_images
     from cxredit_cli.storage.models import DISCRIMINATOR, GENERATOR, load_model
     from cxredit_cli.training.gan import train_gan
     from cxredit_cli.training.images import provenance
@@ -72,7 +72,7 @@ def command(
     target = resolve_device(device)
     dtype = resolve_precision(precision, target)
     progress = ConsoleProgress()
-    dataset = open_images(images, None if images.suffix == ".h5" else resolution, progress=progress)
+    dataset = open_images(images, None if is_prepared(images) else resolution, progress=progress)
     side = resolution or dataset.resolution
     if side < 8 or side & (side - 1):
         raise InputError(f"--resolution must be a power of two of at least 8, but it is {side}; prepare the images so.")

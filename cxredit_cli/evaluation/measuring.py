@@ -26,7 +26,7 @@ from cxredit_cli.report.outlines import OUTLINED, SIDE, outlined, outlined_text
 from cxredit_cli.report.sheets import save_png
 from cxredit_cli.storage.atomic import write_text
 from cxredit_cli.storage.codes import Codes, read_codes
-from cxredit_cli.storage.dataset import Dataset
+from cxredit_cli.storage.dataset import Dataset, is_prepared
 from cxredit_cli.storage.models import Model
 from cxredit_cli.storage.reading import read_all
 
@@ -145,7 +145,7 @@ def list_groups(
 
 
 def _kind(given: str) -> str:
-    if not (Path(given).is_file() and h5py.is_hdf5(given)):
+    if not is_prepared(given):
         return "files"
     with h5py.File(given, "r") as file:
         return "dataset" if file.attrs.get("schema") == "cxredit-dataset" else "codes"

@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TextIO
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.radiographs.geometry import Fit, fit_square
 from cxredit_cli.radiographs.sources import Source, list_sources
-from cxredit_cli.storage.dataset import Dataset
+from cxredit_cli.storage.dataset import Dataset, is_prepared
 from cxredit_cli.storage.reading import read_all
 
 
@@ -36,7 +34,7 @@ def list_targets(
     Every name occurs once, the first of equal ones counts. Raises InputError where nothing is found, and for a filter
     without a dataset.
     """
-    datasets = [given for given in inputs if Path(given).is_file() and h5py.is_hdf5(given)]
+    datasets = [given for given in inputs if is_prepared(given)]
     others = [given for given in inputs if given not in datasets]
     if (split or label) and not datasets:
         raise InputError("--split and --label choose from a dataset.h5, but no dataset is among the inputs.")

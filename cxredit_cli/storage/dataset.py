@@ -135,6 +135,11 @@ class Dataset:
             return list(file[name].asstr()[:])
 
 
+def is_prepared(path: str | Path) -> bool:
+    """Whether `path` is a file of this tool (HDF5), not a folder, zip or image that has to be read first."""
+    return Path(path).is_file() and bool(h5py.is_hdf5(path))
+
+
 def open_images(
     path: str | Path,
     resolution: int | None = None,
@@ -149,7 +154,7 @@ def open_images(
     again when a file changes. Raises MismatchError if a dataset has another resolution than asked for.
     """
     path = Path(path)
-    if path.is_file() and h5py.is_hdf5(path):
+    if is_prepared(path):
         dataset = Dataset(path)
         if resolution is not None and dataset.resolution != resolution:
             raise MismatchError(

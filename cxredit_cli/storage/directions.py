@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxredit_cli.errors import InputError, MismatchError
-from cxredit_cli.storage.hdf5 import open_hdf5, read_json, replace_hdf5
+from cxredit_cli.storage.hdf5 import open_hdf5, replace_hdf5
 
 SCHEMA = "cxredit-direction"
 VERSION = 1
@@ -61,7 +61,7 @@ def read_direction(path: Path) -> Direction:
     with open_hdf5(path, SCHEMA, VERSION) as file:
         vector = np.asarray(file["direction"][()], dtype=np.float32)
         texts = {name: str(file.attrs[name]) for name in ("name", "method", "fingerprint", "model")}
-        sources, statistics = (read_json(file[name].asstr()[()]) for name in ("sources", "statistics"))
+        sources, statistics = (json.loads(file[name].asstr()[()]) for name in ("sources", "statistics"))
     norm = float(np.linalg.norm(vector.astype(np.float64)))
     if vector.ndim != 2 or not abs(norm - 1) < 1e-3:
         raise InputError(

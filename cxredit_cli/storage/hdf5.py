@@ -1,11 +1,9 @@
 """Opening HDF5 files of a known schema, so that every wrong or damaged file is one sentence."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 
@@ -80,8 +78,3 @@ def sync(file: h5py.File) -> None:
     """Put everything written so far on the disk."""
     file.flush()
     os.fsync(file.id.get_vfd_handle())
-
-
-def read_json(text: Any) -> Any:
-    """Decode a JSON attribute."""
-    return json.loads(text)
