@@ -14,8 +14,8 @@ from cxredit_cli.networks.layers import (
     normalize_2nd_moment,
     runs_in,
 )
-from cxredit_cli.ops.bias_act import bias_act
-from cxredit_cli.ops.modulated_conv2d import modulated_conv2d
+from cxredit_cli.ops.choice import path_for
+from cxredit_cli.ops.modulated_conv2d import PreparedWeight, modulated_conv2d, prepare_weight
 from cxredit_cli.ops.upfirdn2d import setup_filter, upsample2d
 
 NoiseMode = Literal["const", "random", "none"]
@@ -56,6 +56,24 @@ class Mapping(nn.Module):
         return x if truncation_psi == 1 else torch.lerp(self.w_avg, x, truncation_psi)
 
 
+class Preparation:
+    """Keeps what was last prepared of a weight, for as long as the weight does not change and needs no gradient."""
+
+    def __init__(self) -> None:
+        self._key: tuple[int, int, torch.dtype] | None = None
+        self._kept: PreparedWeight | None = None
+
+    def of(self, weight: Tensor, dtype: torch.dtype, demodulate: bool) -> PreparedWeight:
+        """`prepare_weight`, from what is kept where that still holds."""
+        if torch.is_grad_enabled() and weight.requires_grad:
+            self._key = self._kept = None
+            return prepare_weight(weight, dtype, demodulate)
+        key = (weight.data_ptr(), weight._version, dtype)
+        if self._kept is None or key != self._key:
+            self._key, self._kept = key, prepare_weight(weight.detach(), dtype, demodulate)
+        return self._kept
+
+
 class SynthesisLayer(nn.Module):
     """Modulated 3x3 convolution, noise, bias and leaky ReLU; doubles the resolution if `up` is 2."""
 
@@ -70,13 +88,24 @@ class SynthesisLayer(nn.Module):
         self.clamp = clamp
         self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.prepared = Preparation()
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self.register_buffer("resample_filter", setup_filter(), persistent=False)
 
-    def forward(self, x: Tensor, w: Tensor, noise: NoiseMode | Tensor) -> Tensor:
-        """[N, in, h, w] -> [N, out, H, W]; `noise` a mode, or values [N or 1, 1, H, W] before the strength."""
+    def forward(
+        self,
+        x: Tensor,
+        styles: Tensor,
+        noise: NoiseMode | Tensor,
+        scaled: bool = False,
+        next_styles: Tensor | None = None,
+    ) -> Tensor:
+        """[N, in, h, w] -> [N, out, H, W]; `noise` a mode, or values [N or 1, 1, H, W] before the strength.
+
+        `styles` is `self.affine(w)`; `scaled` and `next_styles` are those of `modulated_conv2d`.
+        """
         side = self.noise_const.shape[0]
         values: Tensor | None
         if isinstance(noise, Tensor):
@@ -87,10 +116,21 @@ class SynthesisLayer(nn.Module):
             values = torch.randn(x.shape[0], 1, side, side, device=x.device)
         else:
             values = None
-        if values is not None:
-            values = values * self.noise_strength
-        y = modulated_conv2d(x, self.weight, self.affine(w), self.up, self.resample_filter, noise=values)
-        return bias_act(y, self.bias, "lrelu", clamp=self.clamp)
+        return modulated_conv2d(
+            x,
+            self.weight,
+            styles,
+            self.up,
+            kernel=self.resample_filter if self.up > 1 else None,
+            noise=values,
+            noise_strength=self.noise_strength,
+            bias=self.bias,
+            act="lrelu",
+            clamp=self.clamp,
+            prepared=self.prepared.of(self.weight, x.dtype, demodulate=True),
+            scaled=scaled,
+            next_styles=next_styles,
+        )
 
 
 class ToRGB(nn.Module):
@@ -106,8 +146,8 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """[N, in, H, W] -> [N, img_channels, H, W]."""
-        y = modulated_conv2d(x, self.weight, self.affine(w) * self.weight_gain, demodulate=False)
-        return bias_act(y, self.bias, "linear", clamp=self.clamp)
+        styles = self.affine(w) * self.weight_gain
+        return modulated_conv2d(x, self.weight, styles, demodulate=False, bias=self.bias, clamp=self.clamp)
 
 
 class SynthesisBlock(nn.Module):
@@ -134,14 +174,18 @@ class SynthesisBlock(nn.Module):
         dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         """Features and running image of this resolution; `ws` and `noise` hold one entry for each layer used."""
+        styles = self.conv1.affine(ws[-2])
         if self.const is not None:
             x = self.const.to(dtype)[None].expand(ws[0].shape[0], -1, -1, -1)
             x = x.contiguous(memory_format=torch.channels_last)
+            x = self.conv1(x, styles, noise[-1])
         else:
             assert x is not None
             assert self.conv0 is not None
-            x = self.conv0(x.to(dtype), ws[0], noise[0])
-        x = self.conv1(x, ws[-2], noise[-1])
+            # conv0 multiplies its output by the styles of conv1 as it writes it.
+            rides = path_for(x) != "reference"
+            x = self.conv0(x.to(dtype), self.conv0.affine(ws[0]), noise[0], next_styles=styles if rides else None)
+            x = self.conv1(x, styles, noise[-1], scaled=rides)
         y = self.torgb(x, ws[-1]).float()
         return x, y if image is None else y + upsample2d(image, self.resample_filter)
 

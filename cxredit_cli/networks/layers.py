@@ -1,12 +1,11 @@
 """Layers that the generator and the discriminator share: equalised learning rate (Karras et al. 2018)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cxredit_cli.ops.bias_act import Activation, bias_act
-from cxredit_cli.ops.pointwise import pointwise_conv2d
-from cxredit_cli.ops.upfirdn2d import downsample2d, setup_filter, upfirdn2d
+from cxredit_cli.ops.conv2d import conv2d
+from cxredit_cli.ops.upfirdn2d import setup_filter
 
 
 class EqualizedLinear(nn.Module):
@@ -63,18 +62,8 @@ class EqualizedConv2d(nn.Module):
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         """[N, in, H, W] -> [N, out, H / down, W / down] in x's dtype, multiplied by `gain`."""
-        k = self.weight.shape[2]
         w = (self.weight * self.weight_gain).to(x.dtype)
-        if k == 1:
-            y = pointwise_conv2d(x if self.down == 1 else downsample2d(x, self.resample_filter, self.down), w)
-        elif self.down == 1:
-            y = F.conv2d(x, w, padding=k // 2)
-        else:
-            # Filter at full resolution with room for the convolution's own border, then a strided convolution.
-            taps = self.resample_filter.shape[0]
-            before, after = (taps - self.down + 1) // 2 + k // 2, (taps - self.down) // 2 + k // 2
-            x = upfirdn2d(x, self.resample_filter, padding=(before, after, before, after))
-            y = F.conv2d(x, w, stride=self.down)
+        y = conv2d(x, w, down=self.down, kernel=self.resample_filter)
         if self.bias is None:
             return y * gain
         return bias_act(y, self.bias, self.act, gain, self.clamp)

@@ -1,17 +1,29 @@
 """Modulated convolution (Karras et al. 2020, equations 1 to 3): a convolution whose weights depend on the style.
 
 W'_{oikl} = s_i W_{oikl} and, demodulated, W''_{oikl} = W'_{oikl} / sqrt(sum_{ikl} W'^2_{oikl} + eps). Because s scales
-input channels and the norm scales output channels, this is scale-in, one convolution shared by the batch, scale-out.
+input channels and the norm scales output channels, this is scale-in, one convolution shared by the batch, scale-out;
+noise, bias and activation go with the scale-out, and so may the scale-in of the layer that follows.
 """
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxredit_cli.ops.pointwise import pointwise_conv2d
-from cxredit_cli.ops.upfirdn2d import upfirdn2d, upfirdn2d_reference
+from cxredit_cli.ops.bias_act import Activation, over_channels, scale_out, scale_out_reference
+from cxredit_cli.ops.choice import path_for
+from cxredit_cli.ops.conv2d import conv2d, pointwise_conv2d, upsampling_conv2d
+from cxredit_cli.ops.upfirdn2d import downsample2d, upfirdn2d, upsample2d
 
 EPSILON = 1e-8
+
+
+class PreparedWeight(NamedTuple):
+    """What a modulated convolution needs of its weight, whatever the styles: worth keeping while the weight stays."""
+
+    weight: Tensor  # [O, I, k, k] in the dtype of the convolution, channels_last
+    energy: Tensor | None  # [O, I] float32: sum over the taps of the squares; None without demodulation
 
 
 def modulated_conv2d(
@@ -19,50 +31,58 @@ def modulated_conv2d(
     weight: Tensor,
     styles: Tensor,
     up: int = 1,
+    down: int = 1,
     kernel: Tensor | None = None,
     demodulate: bool = True,
     noise: Tensor | None = None,
+    noise_strength: Tensor | None = None,
+    bias: Tensor | None = None,
+    act: Activation = "linear",
+    clamp: float | None = None,
+    prepared: PreparedWeight | None = None,
+    scaled: bool = False,
+    next_styles: Tensor | None = None,
 ) -> Tensor:
     """Convolve [N, I, H, W] with `weight` [O, I, k, k] modulated by `styles` [N, I]; "same" padding.
 
-    `up` 2 doubles the resolution with the resampling `kernel`; `noise` [N or 1, 1, H, W] is added at the end. The
-    convolution runs in x's dtype; the demodulation is computed in float32.
+    `up` or `down` of 2 changes the resolution with the resampling `kernel`. Then come `noise` [N or 1, 1, H, W] times
+    `noise_strength` [], `bias` [O], `act` and `clamp` as in `scale_out`. The convolution runs in x's dtype, the
+    demodulation is computed in float32. `prepared` is `prepare_weight(weight, x.dtype, demodulate)`, if it is at hand.
+    `scaled`: x was multiplied by these styles already, as `next_styles` [N, O] of the layer before does it.
     """
-    if demodulate and x.dtype == torch.float16:
-        # Half precision overflows at 65504; demodulation undoes any scale of the weights and of the styles.
-        fan_in = weight[0].numel()
-        weight = weight / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) * fan_in**0.5)
-        styles = styles / styles.abs().amax(dim=1, keepdim=True)
-    y = x * styles.to(x.dtype)[:, :, None, None]
-    w = weight.to(x.dtype)
-    padding = weight.shape[2] // 2
-    if up == 1:
-        y = F.conv2d(y, w, padding=padding) if padding else pointwise_conv2d(y, w)
-    else:
-        if kernel is None:
-            raise ValueError(
-                "An up-sampling convolution needs the resampling kernel; expected a tensor, received None."
-            )
-        y = upsampling_conv2d(y, w, kernel, up)
+    if path_for(x) == "reference":
+        return modulated_conv2d_reference(
+            x, weight, styles, up, down, kernel, demodulate, noise, noise_strength, bias, act, clamp
+        )
+    w, energy = prepared or prepare_weight(weight, x.dtype, demodulate)
+    scale = None
     if demodulate:
-        y = y * demodulation(weight, styles).to(y.dtype)[:, :, None, None]
-    return y if noise is None else y + noise.to(y.dtype)
+        styles = within_half_range(styles, x.dtype)
+        assert energy is not None
+        scale = (styles.float().square() @ energy.t() + EPSILON).rsqrt()
+    if w.shape[2] == 1 and up == down == 1 and not scaled:
+        # Few outputs: each sample's own matrix costs less than a pass over x.
+        y = pointwise_conv2d(x, (w.float() * styles.float()[:, None, :, None, None]).to(x.dtype))
+    else:
+        y = conv2d(x if scaled else x * over_channels(styles, x).to(x.dtype), w, up, down, kernel)
+    next_scale = None if next_styles is None else within_half_range(next_styles, x.dtype)
+    return scale_out(y, bias, act, 1.0, clamp, scale, noise, noise_strength, next_scale)
 
 
-def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
-    """The factors [N, O] that give each output channel of each sample unit expected variance."""
-    energy = weight.float().square().sum(dim=(2, 3))
-    return (styles.float().square() @ energy.t() + EPSILON).rsqrt()
+def prepare_weight(weight: Tensor, dtype: torch.dtype, demodulate: bool) -> PreparedWeight:
+    """Cast `weight` [O, I, k, k] and take its energy; differentiable."""
+    if not demodulate:
+        return PreparedWeight(weight.to(dtype), None)
+    if dtype == torch.float16:
+        # Half precision overflows at 65504; demodulation undoes any scale of the weights and of the styles.
+        weight = weight / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) * weight[0].numel() ** 0.5)
+    energy = torch.linalg.vector_norm(weight.float(), dim=(2, 3)).square()
+    return PreparedWeight(weight.to(dtype, memory_format=torch.channels_last), energy)
 
 
-def upsampling_conv2d(x: Tensor, weight: Tensor, kernel: Tensor, up: int) -> Tensor:
-    """Convolve the `up` times enlarged x with `weight` [O, I, k, k]: transposed convolution, then the filter."""
-    k = weight.shape[2]
-    y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=up)
-    pads = []
-    for taps in reversed(kernel.shape):
-        pads += [k // 2 + (taps + up - 1) // 2 - (k - 1), k // 2 + (taps - up) // 2 - (k - up)]
-    return upfirdn2d(y, kernel, padding=(pads[0], pads[1], pads[2], pads[3]), gain=up**2)
+def within_half_range(styles: Tensor, dtype: torch.dtype) -> Tensor:
+    """Styles [N, C] whose largest is 1 where `dtype` is float16; demodulation undoes it."""
+    return styles / styles.abs().amax(dim=1, keepdim=True) if dtype == torch.float16 else styles
 
 
 def modulated_conv2d_reference(
@@ -70,9 +90,14 @@ def modulated_conv2d_reference(
     weight: Tensor,
     styles: Tensor,
     up: int = 1,
+    down: int = 1,
     kernel: Tensor | None = None,
     demodulate: bool = True,
     noise: Tensor | None = None,
+    noise_strength: Tensor | None = None,
+    bias: Tensor | None = None,
+    act: Activation = "linear",
+    clamp: float | None = None,
 ) -> Tensor:
     """The textbook form: every sample's own weights, one grouped convolution; the oracle for the fast path."""
     n, i, h, w = x.shape
@@ -80,18 +105,21 @@ def modulated_conv2d_reference(
     modulated = weight[None] * styles[:, None, :, None, None]
     if demodulate:
         modulated = modulated * (modulated.square().sum(dim=(2, 3, 4), keepdim=True) + EPSILON).rsqrt()
-    modulated = modulated.to(x.dtype)
-    if up == 1:
-        y = F.conv2d(x.reshape(1, n * i, h, w), modulated.reshape(n * o, i, k, k), padding=k // 2, groups=n)
+    modulated = modulated.to(x.dtype).reshape(n * o, i, k, k)
+    y = x.reshape(1, n * i, h, w)
+    if (up > 1 or down > 1) and kernel is None:
+        raise ValueError("A resampling convolution needs the resampling kernel; expected a tensor, received None.")
+    if kernel is None or up == down == 1:
+        y = F.conv2d(y, modulated, padding=k // 2, groups=n)
+    elif k == 1:
+        y = F.conv2d(downsample2d(y, kernel, down) if down > 1 else y, modulated, groups=n)
+        y = upsample2d(y, kernel, up) if up > 1 else y
+    elif up > 1:
+        y = upsampling_conv2d(y, modulated, kernel, up, groups=n)
     else:
-        if kernel is None:
-            raise ValueError(
-                "An up-sampling convolution needs the resampling kernel; expected a tensor, received None."
-            )
-        # Enlarge with room for the convolution's own border, then convolve: a true convolution, so the weights flip.
         taps = kernel.shape[0]
-        before, after = k // 2 + (taps + up - 1) // 2, k // 2 + (taps - up) // 2
-        y = upfirdn2d_reference(x, kernel, up=up, padding=(before, after, before, after), gain=up**2)
-        y = F.conv2d(y.reshape(1, n * i, *y.shape[2:]), modulated.flip(3, 4).reshape(n * o, i, k, k), groups=n)
+        before, after = (taps - down + 1) // 2 + k // 2, (taps - down) // 2 + k // 2
+        y = upfirdn2d(y, kernel, padding=(before, after, before, after))
+        y = F.conv2d(y, modulated, stride=down, groups=n)
     y = y.reshape(n, o, *y.shape[2:])
-    return y if noise is None else y + noise.to(y.dtype)
+    return scale_out_reference(y, bias, act, 1.0, clamp, None, noise, noise_strength)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cxredit_cli.ops.choice import path_for
+
 RESAMPLE_TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
@@ -30,7 +32,23 @@ def upfirdn2d(
     flip_filter: bool = False,
     gain: float = 1.0,
 ) -> Tensor:
-    """Resample [N, C, H, W] by up/down with `kernel` [kh, kw]; see the module for the conventions.
+    """Resample [N, C, H, W] by up/down with `kernel` [kh, kw]; see the module for the conventions."""
+    arguments = (x, kernel, up, down, padding, flip_filter, gain)
+    if path_for(x) == "reference":
+        return upfirdn2d_reference(*arguments)
+    return upfirdn2d_torch(*arguments)
+
+
+def upfirdn2d_torch(
+    x: Tensor,
+    kernel: Tensor,
+    up: int,
+    down: int,
+    padding: tuple[int, int, int, int],
+    flip_filter: bool,
+    gain: float,
+) -> Tensor:
+    """`upfirdn2d` by library calls.
 
     The zeros that `up` inserts are never multiplied: a transposed convolution skips them. Decimation takes every
     `down`-th pixel of a plain depthwise convolution; the backward of a strided one is many times slower on CPUs.

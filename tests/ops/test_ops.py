@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from cxredit_cli.ops.bias_act import bias_act, bias_act_reference
+from cxredit_cli.ops.bias_act import bias_act, scale_out_reference
+from cxredit_cli.ops.conv2d import pointwise_conv2d
 from cxredit_cli.ops.modulated_conv2d import modulated_conv2d, modulated_conv2d_reference
-from cxredit_cli.ops.pointwise import pointwise_conv2d
 from cxredit_cli.ops.upfirdn2d import downsample2d, setup_filter, upfirdn2d, upfirdn2d_reference, upsample2d
 
 
@@ -62,7 +62,7 @@ def test_upsampling_of_one_pixel_is_the_filter() -> None:
 def test_modulated_conv2d_equals_its_reference(up, demodulate, k, batch) -> None:
     x, weight, styles = torch.randn(batch, 5, 6, 7), torch.randn(4, 5, k, k), torch.randn(batch, 5)
     noise = torch.randn(batch, 1, 6 * up, 7 * up)
-    args = (x, weight, styles, up, setup_filter(), demodulate, noise)
+    args = (x, weight, styles, up, 1, setup_filter(), demodulate, noise)
     torch.testing.assert_close(modulated_conv2d(*args), modulated_conv2d_reference(*args), atol=1e-4, rtol=1e-4)
 
 
@@ -79,25 +79,25 @@ def test_modulated_conv2d_by_hand() -> None:
 def test_bias_act_equals_its_reference(act, clamp) -> None:
     x, bias = torch.randn(3, 4, 5, 6), torch.randn(4)
     torch.testing.assert_close(
-        bias_act(x, bias, act, gain=0.7, clamp=clamp), bias_act_reference(x, bias, act, gain=0.7, clamp=clamp)
+        bias_act(x, bias, act, gain=0.7, clamp=clamp), scale_out_reference(x, bias, act, gain=0.7, clamp=clamp)
     )
 
 
 @pytest.mark.parametrize("up", [1, 2])
 def test_modulated_conv2d_gradients(up) -> None:
     def f(x, weight, styles):
-        return modulated_conv2d(x, weight, styles, up, setup_filter().double())
+        return modulated_conv2d(x, weight, styles, up, 1, setup_filter().double())
 
     # The demodulation is float32 by design, so the numerical differences are coarse.
     inputs = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in [(2, 2, 3, 3), (2, 2, 3, 3), (2, 2)]]
 
     def undemodulated(x, weight, styles):
-        return modulated_conv2d(x, weight, styles, up, setup_filter().double(), demodulate=False)
+        return modulated_conv2d(x, weight, styles, up, 1, setup_filter().double(), demodulate=False)
 
     assert gradcheck(undemodulated, inputs)
     assert gradgradcheck(undemodulated, inputs)
     fast = torch.autograd.grad(f(*inputs).square().sum(), inputs, create_graph=True)
-    slow_out = modulated_conv2d_reference(*inputs, up, setup_filter().double())
+    slow_out = modulated_conv2d_reference(*inputs, up, 1, setup_filter().double())
     slow = torch.autograd.grad(slow_out.square().sum(), inputs, create_graph=True)
     for a, b in zip(fast, slow, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,30 @@
+"""Which implementation of an operation runs: decided here and nowhere else.
+
+`reference` is the textbook form, the oracle of the tests and the yardstick of `cxredit bench`; `torch` arranges library
+calls so that they are fast, on every device; `kernels` are this package's CUDA kernels.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal
+
+from torch import Tensor
+
+Path = Literal["reference", "torch", "kernels"]
+_asked_for: ContextVar[Path | None] = ContextVar("asked_for", default=None)
+
+
+def path_for(x: Tensor) -> Path:
+    """The implementation for an operation on `x`."""
+    return _asked_for.get() or "torch"
+
+
+@contextmanager
+def only(path: Path) -> Iterator[None]:
+    """Let every operation within the block take `path`; for comparisons."""
+    token = _asked_for.set(path)
+    try:
+        yield
+    finally:
+        _asked_for.reset(token)
