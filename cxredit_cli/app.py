@@ -19,8 +19,11 @@ COMMANDS = (
     "direction",
     "lda",
     "apply",
+    "demo",
     "generate",
     "measure",
+    "evaluate",
+    "models",
     "doctor",
 )
 

@@ -1,6 +1,7 @@
 """Writing images that say what they are: synthetic or edited, by what and how."""
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +14,18 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from cxredit_cli import __version__
-from cxredit_cli.storage.atomic import written_aside
+from cxredit_cli.storage.atomic import write_bytes, written_aside
 
 
 def write_png(
     path: str | Path, pixels: NDArray[np.floating], text: Mapping[str, str], bits: Literal[8, 16] = 8
 ) -> None:
-    """Write `pixels` [H, W] in 0..1 (clipped) as a grey PNG with `text` as its tEXt metadata, whole or not at all.
+    """Write what `encode_png` returns, whole or not at all."""
+    write_bytes(Path(path), encode_png(pixels, text, bits))
+
+
+def encode_png(pixels: NDArray[np.floating], text: Mapping[str, str], bits: Literal[8, 16] = 8) -> bytes:
+    """A grey PNG of `pixels` [H, W] in 0..1 (clipped), with `text` as its tEXt metadata.
 
     `text` says what the image is: synthetic or edited, by what model, direction and strength.
     """
@@ -28,9 +34,9 @@ def write_png(
     info = PngInfo()
     for key, value in {"Software": f"cxredit {__version__}", **text}.items():
         info.add_text(key, value)  # becomes iTXt where Latin-1 does not suffice
-    with written_aside(Path(path)) as aside:
-        image = Image.fromarray(levels.astype(np.uint8 if bits == 8 else np.uint16))
-        image.save(aside, format="PNG", pnginfo=info)
+    file = BytesIO()
+    Image.fromarray(levels.astype(np.uint8 if bits == 8 else np.uint16)).save(file, format="PNG", pnginfo=info)
+    return file.getvalue()
 
 
 def write_dicom(path: str | Path, pixels: NDArray[np.floating], description: str) -> None:

@@ -25,12 +25,14 @@ def outlined(pixels: NDArray[np.floating], mask: NDArray[np.uint8], caption: str
     draw = ImageDraw.Draw(picture)
     scale = SIDE / mask.shape[0]
     for organ, colour in COLOURS.items():
-        padded = np.pad((mask == organ).astype(np.float32), 1)  # so that outlines close at the border
-        for contour in find_contours(padded, 0.5):
-            line = [((column - 0.5) * scale, (row - 0.5) * scale) for row, column in contour]
-            draw.line(line, fill=colour, width=2)
-    _extent(draw, mask == HEART, scale, COLOURS[HEART])
-    _extent(draw, (mask == RIGHT_LUNG) | (mask == LEFT_LUNG), scale, COLOURS[RIGHT_LUNG])
+        for contour in contours(mask == organ):
+            draw.line([(x * scale, y * scale) for x, y in contour], fill=colour, width=2)
+    for colour, widest in ((COLOURS[HEART], extent(mask == HEART)), (COLOURS[RIGHT_LUNG], extent(lungs(mask)))):
+        if widest is not None:
+            start, end, y = (scale * value for value in widest)
+            draw.line([(start, y), (end, y)], fill=colour, width=1)
+            for x in (start, end):
+                draw.line([(x, y - 6), (x, y + 6)], fill=colour, width=1)
     text = fitted(caption, SIDE - 16, 17)
     draw.text((8, SIDE - 28), text, INK, font(17), stroke_width=2, stroke_fill=SHADOW)
     return picture
@@ -47,14 +49,23 @@ def outlined_text(name: str, caption: str) -> dict[str, str]:
     }
 
 
-def _extent(draw: ImageDraw.ImageDraw, organ: NDArray[np.bool_], scale: float, colour: tuple[int, int, int]) -> None:
-    """A line from the leftmost to the rightmost edge, at the height of the lower one, with ends."""
+def contours(organ: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """The closed outlines [points, (x, y)] of a mask [S, S], in pixels from its upper left corner."""
+    padded = np.pad(organ.astype(np.float32), 1)  # so that outlines close at the border
+    return [contour[:, ::-1] - 0.5 for contour in find_contours(padded, 0.5)]
+
+
+def extent(organ: NDArray[np.bool_]) -> tuple[float, float, float] | None:
+    """Left edge, right edge and height at which to draw the width of a mask [S, S]: that of the lower of its ends."""
     columns = np.flatnonzero(organ.any(0))
     if len(columns) == 0:
-        return
+        return None
     left, right = int(columns[0]), int(columns[-1])
     row = max(float(np.flatnonzero(organ[:, column]).mean()) for column in (left, right))
-    y, start, end = (row + 0.5) * scale, left * scale, (right + 1) * scale
-    draw.line([(start, y), (end, y)], fill=colour, width=1)
-    for x in (start, end):
-        draw.line([(x, y - 6), (x, y + 6)], fill=colour, width=1)
+    return float(left), float(right + 1), row + 0.5
+
+
+def lungs(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where either lung is; their extent is the thorax."""
+    both: NDArray[np.bool_] = (mask == RIGHT_LUNG) | (mask == LEFT_LUNG)
+    return both
