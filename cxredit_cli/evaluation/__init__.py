@@ -1,1 +1,1 @@
-"""Measures of reconstructions."""
+"""Measures of reconstructions, of heart and lungs, and of what is generated."""
