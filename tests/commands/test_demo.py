@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_the_page_needs_nothing_else(page: Page) -> None:
 
 
 def test_all_strengths_and_their_figures_are_in_the_page(page: Page) -> None:
-    original, reconstruction, *edits = page.states
+    _, reconstruction, *edits = page.states
     assert [edit["strength"] for edit in edits] == STRENGTHS
     assert [edit["label"] for edit in edits] == ["\u22129", "\u22124.5", "0", "+4.5", "+9"]
     told = [page.document["original"], page.document["reconstruction"], *page.document["edits"]]
@@ -257,6 +258,7 @@ class Seen:
     strength: str
     marker: tuple[float, float]
     row: list[str]  # of the cardiothoracic ratio
+    spoken: str  # by a screen reader
 
 
 def look(chrome: Any) -> Seen:
@@ -264,12 +266,20 @@ def look(chrome: Any) -> Seen:
         return chrome.find_element("css selector", selector).text
 
     place = chrome.execute_script(
-        "const r = document.getElementById('marker').getBoundingClientRect(); return [r.x + r.width/2, r.y + r.height/2]"
+        "const box = document.getElementById('marker').getBoundingClientRect();"
+        "return [box.x + box.width / 2, box.y + box.height / 2]"
     )
     image = chrome.find_element("id", "right-image")
     assert chrome.execute_script("return arguments[0].decode().then(() => arguments[0].naturalWidth)", image) > 0
     row = [cell.text for cell in chrome.find_elements("css selector", "tr[data-figure=ctr] td")]
-    return Seen(image.get_attribute("src"), text("#ctr"), text("#strength-now"), (place[0], place[1]), row)
+    return Seen(
+        image=image.get_attribute("src"),
+        ratio=text("#ctr"),
+        strength=text("#strength-now"),
+        marker=(place[0], place[1]),
+        row=row,
+        spoken=chrome.find_element("id", "strength").get_attribute("aria-valuetext"),
+    )
 
 
 def test_the_slider_in_a_browser(page: Page, browser: Any) -> None:
@@ -288,9 +298,9 @@ def test_the_slider_in_a_browser(page: Page, browser: Any) -> None:
         assert shown.image == edit["image"]
         assert (shown.ratio, shown.strength) == (ratio, edit["label"])
         assert shown.row[:3] == [f"{state['figures']['ctr']:.3f}" for state in (original, reconstruction, edit)]
-        assert f"{edit['label']}, cardiothoracic ratio {ratio}" in slider.get_attribute("aria-valuetext")
+        assert shown.spoken == f"strength {edit['label']}, cardiothoracic ratio {ratio}"
     places = [shown.marker for shown in seen]
-    assert all(before[0] < after[0] for before, after in zip(places, places[1:], strict=False))
+    assert all(before[0] < after[0] for before, after in pairwise(places))
     higher = [places[0][1] > place[1] for place in places[1:]]
     assert higher == [edit["figures"]["ctr"] > edits[0]["figures"]["ctr"] for edit in edits[1:]]
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
