@@ -41,6 +41,8 @@ class Demonstration:
     ssim: float
     method: str
     space: str
+    steps: int  # of optimisation; 0 for the encoder alone
+    fit_noise: bool
 
     @property
     def changes(self) -> NDArray[np.float32]:
@@ -100,4 +102,6 @@ def demonstrate(
         ssim=float(found.ssim[0]),
         method=method,
         space=space,
+        steps=0 if method == "encoder" else inversion.steps,
+        fit_noise=inversion.fit_noise,
     )

@@ -72,8 +72,8 @@ class Plot:
         return self.height - self.top - self.bottom
 
 
-def write_demo(path: Path, shown: Demonstration, model: Model, direction: Direction, steps: int) -> None:
-    """Write the page, whole or not at all. `steps` are those of the inversion, where it had any."""
+def write_demo(path: Path, shown: Demonstration, model: Model, direction: Direction) -> None:
+    """Write the page, whole or not at all."""
     environment = Environment(
         loader=PackageLoader("cxredit_cli.report", "demo_page"),
         autoescape=True,
@@ -81,10 +81,10 @@ def write_demo(path: Path, shown: Demonstration, model: Model, direction: Direct
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    write_text(path, environment.get_template("page.html").render(**_context(shown, model, direction, steps)))
+    write_text(path, environment.get_template("page.html").render(**_context(shown, model, direction)))
 
 
-def _context(shown: Demonstration, model: Model, direction: Direction, steps: int) -> dict[str, Any]:
+def _context(shown: Demonstration, model: Model, direction: Direction) -> dict[str, Any]:
     changes = shown.changes
     limit = difference_limit([*changes] if np.ptp(changes) > 0 else [])
     what = f"{direction.name} ({direction.method}) [{direction.digest}]"
@@ -140,7 +140,7 @@ def _context(shown: Demonstration, model: Model, direction: Direction, steps: in
         "mean_residual": states[1]["mean_change"],
         "disclaimer": provenance.DISCLAIMER,
         "software": provenance.SOFTWARE,
-        "made": _made(shown, model, direction, steps),
+        "made": _made(shown, model, direction),
         "self_measured": direction.method.startswith("measure"),
         "zero": round(shown.strengths.index(0) / (len(shown.strengths) - 1), 4) if 0 in shown.strengths[1:-1] else None,
         "thanks": [re.split(URL, text) for text in _thanks(shown, model)],
@@ -152,11 +152,13 @@ def readable(strength: float) -> str:
     return strength_label(strength).replace("-", "\N{MINUS SIGN}") if strength else "0"
 
 
-def _made(shown: Demonstration, model: Model, direction: Direction, steps: int) -> list[tuple[str, str]]:
+def _made(shown: Demonstration, model: Model, direction: Direction) -> list[tuple[str, str]]:
     """What stands under "How it was made"."""
     how = f"{shown.method}, {shown.space.upper()}"
-    if shown.method != "encoder":
-        how += f", {steps} steps"
+    if shown.steps:
+        how += f", {shown.steps} steps"
+    if shown.fit_noise:
+        how += ", the noise maps fitted too"
     radiograph = f"{shown.source} ({shown.reading}), brought to {shown.original.shape[0]} pixels a side"
     if _is_bundled(shown) and model.path == BUNDLED:
         radiograph += "; of a patient held out of the model's training, chosen as a clear example, not as a typical one"

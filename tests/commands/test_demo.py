@@ -167,13 +167,14 @@ def test_the_bundled_patient_is_held_out_of_training() -> None:
 
 
 def test_any_image_and_model(tiny: Path, data: Path) -> None:
-    result = demo(data / "nih" / SCAN, "--sweep", "-1:2:4", "--steps", 3)
+    result = demo(data / "nih" / SCAN, "--sweep", "2:-1:4", "--steps", 3, "--space", "w+", "--fit-noise", "--batch", 3)
     assert result.exit_code == 0, result.output
     text = Path("demo.html").read_text()
     states = read_states(text)
     assert [state["strength"] for state in states[2:]] == [-1, 0, 1, 2]
     assert picture(states[0]["image"]).size == (32, 32)
     assert SCAN in text
+    assert "optimize, W+, 3 steps, the noise maps fitted too" in text
     assert "NIH Clinical Center" not in text  # another's image and model
     assert "demo.html" in result.stdout
 

@@ -53,7 +53,7 @@
     const leftTags = { original: "Original", reconstruction: "Reconstruction", residual: "Reconstruction \u2212 original" };
     pane("left", left === "residual" ? reconstruction.change : before.image, before, leftTags[left], left === "residual");
     const isMap = right === "change";
-    const tag = isMap ? `Edited ${edit.label} \u2212 reconstruction` : `Edited, strength ${edit.label}`;
+    const tag = isMap ? `Change, strength ${edit.label}` : `Edited, strength ${edit.label}`;
     pane("right", isMap ? edit.change : edit.image, edit, tag, isMap);
 
     const outlined = find("outlines").checked;
