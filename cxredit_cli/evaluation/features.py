@@ -84,7 +84,7 @@ def feature_vectors(
     """Vectors [N, d] of grey images [N, R, R]; `each` is told how many are done."""
     vectors = []
     for start in range(0, len(images), batch):
-        part = torch.from_numpy(images[start : start + batch]).to(device).float()[:, None] / 255
+        part = torch.from_numpy(np.ascontiguousarray(images[start : start + batch])).to(device).float()[:, None] / 255
         vectors.append(extract(part).double().cpu().numpy())
         each(start + len(part))
     return np.concatenate(vectors)

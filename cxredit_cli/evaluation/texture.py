@@ -57,7 +57,7 @@ def random_patches(images: NDArray[np.uint8], seed: int) -> list[Patches]:
     values = [np.empty((len(images), PATCHES, PATCH**2), np.float32) for _ in sides]
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
-        pyramid = laplacian_pyramid(torch.from_numpy(images[part]).float()[:, None] / 255)
+        pyramid = laplacian_pyramid(torch.from_numpy(np.ascontiguousarray(images[part])).float()[:, None] / 255)
         for level, place, target in zip(pyramid, places, values, strict=True):
             windows = np.lib.stride_tricks.sliding_window_view(level[:, 0].numpy(), (PATCH, PATCH), (1, 2))
             rows, columns = place[:, part]

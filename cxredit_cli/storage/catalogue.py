@@ -47,9 +47,11 @@ class ModelEntry:
 def list_models(folders: Sequence[Path] = ()) -> tuple[list[ModelEntry], list[tuple[str, str]]]:
     """./model if there is one, the bundled model and `folders`, each once; and those that cannot be used, with why."""
     known = [folder for folder in (LOCAL, BUNDLED) if (folder / "model.json").is_file()]
-    distinct = {folder.resolve(): folder for folder in reversed([*known, *folders])}
+    distinct: dict[Path, Path] = {}
+    for folder in (*known, *folders):
+        distinct.setdefault(folder.resolve(), folder)
     entries, failed = [], []
-    for folder in reversed(distinct.values()):
+    for folder in distinct.values():
         try:
             entries.append(describe_model(folder))
         except (CxreditError, OSError) as error:

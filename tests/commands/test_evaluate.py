@@ -1,0 +1,109 @@
+"""`cxredit evaluate --realism` on real radiographs and a random model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from cxredit_cli.app import app
+from cxredit_cli.evaluation.evaluating import generate_images
+from cxredit_cli.storage.models import load_model
+
+
+@pytest.fixture(scope="module")
+def scans(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """36 crops of real chest X-rays, and a dataset of them at 32x32, half of it in the split val."""
+    folder = tmp_path_factory.mktemp("scans") / "scans"
+    folder.mkdir()
+    for path in sorted((data / "nih").glob("*.png")):
+        with Image.open(path) as image:
+            for left in (0, 4, 8):
+                image.convert("L").crop((left, left, left + 120, left + 120)).save(folder / f"{path.stem}_{left}.png")
+    options = ["--resolution", "32", "--val-fraction", "0.5", "-o", str(folder.parent / "dataset.h5")]
+    assert CliRunner().invoke(app, ["prepare", str(folder), *options]).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model_dir: Path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # without Inception
+
+    def evaluate(*arguments: object) -> Result:
+        return CliRunner().invoke(app, ["evaluate", "--model", str(tiny_model_dir), *map(str, arguments)])
+
+    return evaluate
+
+
+def test_a_report_of_unseen_patients(run, scans: Path, tiny_model_dir: Path) -> None:
+    dataset = scans.parent / "dataset.h5"
+    result = run("--realism", "--images", dataset, "--n", 17, "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document == json.loads(Path("evaluation.json").read_text())
+    assert load_model(tiny_model_dir).fingerprint in document["model"]
+    realism = document["realism"]
+    assert (realism["split"], realism["images"], realism["half"]) == ("val", 16, 8)
+    figures = {figure["name"]: figure for figure in realism["figures"]}
+    for name in ("frechet_distance", "sliced_wasserstein", "sliced_wasserstein_16"):
+        assert figures[name]["ratio"] > 1.5  # a random model, and few images
+        assert figures[name]["others"]["mean"] < figures[name]["generated"]["mean"]
+    assert figures["precision"]["generated"]["mean"] < figures["precision"]["floor"]["mean"]
+    assert figures["kernel_distance"]["ratio"] is None
+    assert "anatomy" in realism["networks"]
+    assert any("inception_v3_google" in note and "not on this machine" in note for note in realism["notes"])
+    assert any("does not say which patients" in note for note in realism["notes"])
+
+
+def test_the_text_has_a_line_a_figure(run, scans: Path) -> None:
+    result = run("--realism", "--images", scans, "-o", "report.json")
+    assert result.exit_code == 0, result.output
+    assert "36 real images (all, 36 patients) in halves of 18" in result.stdout
+    assert "frechet distance, anatomy" in result.stdout
+    assert "other patients" not in result.stdout  # a folder is taken whole
+    assert "may have been trained on these" in result.stderr
+    assert Path("report.json").is_file()
+
+
+def test_another_split_than_the_models_is_said(run, scans: Path, tiny_model_dir: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(tiny_model_dir, tmp_path / "trained")
+    info = json.loads((folder / "model.json").read_text())
+    for fraction, said in ((0.1, True), (0.5, False)):
+        data = {"val_fraction": fraction, "split_seed": 0}
+        (folder / "model.json").write_text(json.dumps({**info, "data": data}))
+        result = run("--realism", "--images", scans.parent / "dataset.h5", "--n", 16, "--model", folder)
+        assert result.exit_code == 0, result.output
+        assert ("was split otherwise" in result.stderr) is said
+
+
+def test_what_is_judged_is_what_generate_writes(run, tiny_model_dir: Path) -> None:
+    assert (
+        CliRunner().invoke(app, ["generate", "-n", "3", "--model", str(tiny_model_dir), "--seed", "4"]).exit_code == 0
+    )
+    images = generate_images(load_model(tiny_model_dir), 3, seed=4, truncation_psi=0.7, batch=2)
+    for index, image in enumerate(images):
+        written = np.asarray(Image.open(f"generated/4_{index:05d}.png")).astype(int)
+        assert np.abs(image.astype(int) - written).max() <= 1
+
+
+def test_mistakes_are_one_sentence(run, scans: Path) -> None:
+    dataset = scans.parent / "dataset.h5"
+    mistakes = {
+        "the sections are --realism": (),
+        "does not exist": ("--realism",),
+        "must be train, val or all": ("--realism", "--images", dataset, "--split", "test"),
+        "at least are needed": ("--realism", "--images", dataset, "--n", "9"),
+        "between 0 and 2": ("--realism", "--images", dataset, "--truncation-psi", "3"),
+        "--precision must be": ("--realism", "--images", dataset, "--precision", "half"),
+    }
+    for words, arguments in mistakes.items():
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert words in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert not Path("evaluation.json").exists()
