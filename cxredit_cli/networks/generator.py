@@ -57,20 +57,20 @@ class Mapping(nn.Module):
 
 
 class Preparation:
-    """Keeps what was last prepared of a weight, for as long as the weight does not change and needs no gradient."""
+    """What was last prepared of a layer's weight, kept for as long as the weight does not change and needs no gradient."""
 
     def __init__(self) -> None:
         self._key: tuple[int, int, torch.dtype] | None = None
         self._kept: PreparedWeight | None = None
 
-    def of(self, weight: Tensor, dtype: torch.dtype, demodulate: bool) -> PreparedWeight:
+    def of(self, weight: Tensor, dtype: torch.dtype, up: int) -> PreparedWeight:
         """`prepare_weight`, from what is kept where that still holds."""
         if torch.is_grad_enabled() and weight.requires_grad:
             self._key = self._kept = None
-            return prepare_weight(weight, dtype, demodulate)
+            return prepare_weight(weight, dtype, True, up)
         key = (weight.data_ptr(), weight._version, dtype)
         if self._kept is None or key != self._key:
-            self._key, self._kept = key, prepare_weight(weight.detach(), dtype, demodulate)
+            self._key, self._kept = key, prepare_weight(weight.detach(), dtype, True, up)
         return self._kept
 
 
@@ -127,7 +127,7 @@ class SynthesisLayer(nn.Module):
             bias=self.bias,
             act="lrelu",
             clamp=self.clamp,
-            prepared=self.prepared.of(self.weight, x.dtype, demodulate=True),
+            prepared=self.prepared.of(self.weight, x.dtype, self.up),
             scaled=scaled,
             next_styles=next_styles,
         )

@@ -1,6 +1,7 @@
 """Layers that the generator and the discriminator share: equalised learning rate (Karras et al. 2018)."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cxredit_cli.ops.bias_act import Activation, bias_act
@@ -28,7 +29,7 @@ class EqualizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, in_features] -> [N, out_features], in x's dtype."""
-        y = x @ (self.weight * self.weight_gain).to(x.dtype).t()
+        y = F.linear(x * self.weight_gain, self.weight.to(x.dtype))  # the input is smaller than the weight
         return bias_act(y, self.bias * self.lr_mul, self.act)
 
     def extra_repr(self) -> str:

@@ -72,8 +72,10 @@ def scale_out_torch(
         if noise_strength is not None:
             noise = noise * noise_strength
         noise = noise * total_gain
-        if offset is not None and len(noise) == 1:
-            offset, noise = offset + noise, None  # one small tensor for the whole batch, not a pass of its own
+        if bias is not None and len(noise) == 1 < len(x):
+            # One small tensor for the whole batch, not a pass of its own; built as channels_last, like the features.
+            pixels = noise.permute(0, 2, 3, 1) + bias * total_gain
+            offset, noise = pixels.permute(0, 3, 1, 2), None
     if scale is None:
         y = x * total_gain if offset is None else torch.add(offset.to(x.dtype), x, alpha=total_gain)
     else:

@@ -1,5 +1,6 @@
 """ "Same" convolution with optional resampling by the FIR filter, its weights shared by the batch."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,7 +35,8 @@ def conv2d(x: Tensor, weight: Tensor, up: int = 1, down: int = 1, kernel: Tensor
 def upsampling_conv2d(x: Tensor, weight: Tensor, kernel: Tensor, up: int, groups: int = 1) -> Tensor:
     """Convolve the enlarged x with `weight` [groups * O, I, k, k]: transposed convolution, then the filter."""
     k = weight.shape[2]
-    transposed = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+    outputs, inputs = weight.shape[:2]
+    transposed = weight.view(groups, outputs // groups, inputs, k, k).transpose(1, 2).flatten(0, 1)
     y = F.conv_transpose2d(x, transposed, stride=up, groups=groups)
     pads = []
     for taps in reversed(kernel.shape):
@@ -53,5 +55,7 @@ def pointwise_conv2d(x: Tensor, weight: Tensor) -> Tensor:
     matrix = weight.flatten(-3)
     pixels = x.permute(0, 2, 3, 1)
     if matrix.ndim == 3:
-        return (pixels.flatten(1, 2) @ matrix.mT).unflatten(1, pixels.shape[1:3]).permute(0, 3, 1, 2)
-    return (pixels @ matrix.t()).permute(0, 3, 1, 2)
+        y = torch.bmm(pixels.flatten(1, 2), matrix.mT).reshape(*pixels.shape[:3], -1)
+    else:
+        y = torch.matmul(pixels, matrix.t())
+    return y.permute(0, 3, 1, 2)

@@ -22,7 +22,7 @@ EPSILON = 1e-8
 class PreparedWeight(NamedTuple):
     """What a modulated convolution needs of its weight, whatever the styles: worth keeping while the weight stays."""
 
-    weight: Tensor  # [O, I, k, k] in the dtype of the convolution, channels_last
+    weight: Tensor  # [O, I, k, k] in the dtype of the convolution, laid out as the library wants it
     energy: Tensor | None  # [O, I] float32: sum over the taps of the squares; None without demodulation
 
 
@@ -47,14 +47,14 @@ def modulated_conv2d(
 
     `up` or `down` of 2 changes the resolution with the resampling `kernel`. Then come `noise` [N or 1, 1, H, W] times
     `noise_strength` [], `bias` [O], `act` and `clamp` as in `scale_out`. The convolution runs in x's dtype, the
-    demodulation is computed in float32. `prepared` is `prepare_weight(weight, x.dtype, demodulate)`, if it is at hand.
+    demodulation is computed in float32. `prepared` is `prepare_weight(weight, x.dtype, demodulate, up)`, if it is at hand.
     `scaled`: x was multiplied by these styles already, as `next_styles` [N, O] of the layer before does it.
     """
     if path_for(x) == "reference":
         return modulated_conv2d_reference(
             x, weight, styles, up, down, kernel, demodulate, noise, noise_strength, bias, act, clamp
         )
-    w, energy = prepared or prepare_weight(weight, x.dtype, demodulate)
+    w, energy = prepared or prepare_weight(weight, x.dtype, demodulate, up)
     scale = None
     if demodulate:
         styles = within_half_range(styles, x.dtype)
@@ -69,15 +69,20 @@ def modulated_conv2d(
     return scale_out(y, bias, act, 1.0, clamp, scale, noise, noise_strength, next_scale)
 
 
-def prepare_weight(weight: Tensor, dtype: torch.dtype, demodulate: bool) -> PreparedWeight:
-    """Cast `weight` [O, I, k, k] and take its energy; differentiable."""
-    if not demodulate:
-        return PreparedWeight(weight.to(dtype), None)
-    if dtype == torch.float16:
+def prepare_weight(weight: Tensor, dtype: torch.dtype, demodulate: bool, up: int = 1) -> PreparedWeight:
+    """Cast `weight` [O, I, k, k], lay it out and take its energy; differentiable.
+
+    A transposed convolution (`up` 2) takes the weight with its first two axes exchanged, and wants that channels_last.
+    """
+    if demodulate and dtype == torch.float16:
         # Half precision overflows at 65504; demodulation undoes any scale of the weights and of the styles.
         weight = weight / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) * weight[0].numel() ** 0.5)
-    energy = torch.linalg.vector_norm(weight.float(), dim=(2, 3)).square()
-    return PreparedWeight(weight.to(dtype, memory_format=torch.channels_last), energy)
+    energy = weight.float().square().sum(dim=(2, 3)) if demodulate else None
+    if up > 1:
+        cast = weight.transpose(0, 1).to(dtype, memory_format=torch.channels_last).transpose(0, 1)
+    else:
+        cast = weight.to(dtype, memory_format=torch.channels_last)
+    return PreparedWeight(cast, energy)
 
 
 def within_half_range(styles: Tensor, dtype: torch.dtype) -> Tensor:
