@@ -1,5 +1,7 @@
 // What the kernels share: element types, vectors of elements, sums over threads.
 //
+// The sources hold templates and a macro for each kernel; catalogue.py lists the lines that instantiate them, and the
+// compiler appends the line of the kernel that is needed.
 // Every scalar parameter of a kernel is `long long` or `double`, which is how Python's int and float are passed to it.
 // Sums are kept in float32 whatever the element type.
 #pragma once

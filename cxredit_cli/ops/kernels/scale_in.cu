@@ -15,7 +15,7 @@ __device__ inline void channels_last(const From* __restrict__ x, To* __restrict_
     for (long long sample = blockIdx.y; sample < samples; sample += gridDim.y) {
         float factors[V];
         load_or<V>(scale, sample * channels + channel, 1, factors);
-#pragma unroll 4
+#pragma unroll (V > 1 ? 4 : 1)
         for (long long pixel = first + threadIdx.y; pixel < last; pixel += blockDim.y) {
             const long long at = (sample * pixels + pixel) * channels + channel;
             float values[V];
@@ -36,7 +36,7 @@ __device__ inline void planes(const From* __restrict__ x, To* __restrict__ y, co
     const long long step = static_cast<long long>(gridDim.y) * pixels_of_block;
     for (long long first = static_cast<long long>(blockIdx.y) * pixels_of_block; first < pixels; first += step) {
         const long long last = first + pixels_of_block < pixels ? first + pixels_of_block : pixels;
-#pragma unroll 4
+#pragma unroll (V > 1 ? 4 : 1)
         for (long long pixel = first + threadIdx.x * V; pixel < last; pixel += blockDim.x * V) {
             const long long at = plane * pixels + pixel;
             float values[V];
@@ -94,7 +94,7 @@ __device__ inline void backward_channels_last(const To* __restrict__ grad, const
         if (channel < channels) {
             float factors[V];
             load_or<V>(scale, sample * channels + channel, 1, factors);
-#pragma unroll 4
+#pragma unroll (V > 1 ? 4 : 1)
             for (long long pixel = first + threadIdx.y; pixel < last; pixel += blockDim.y) {
                 const long long at = (sample * pixels + pixel) * channels + channel;
                 float gradients[V], values[V];
@@ -124,7 +124,7 @@ __device__ inline void backward_planes(const To* __restrict__ grad, const From* 
     float sum = 0;
     if (plane < samples * channels) {
         const float factor = scale[plane];
-#pragma unroll 4
+#pragma unroll (V > 1 ? 4 : 1)
         for (long long pixel = first + threadIdx.x * V; pixel < last; pixel += blockDim.x * V) {
             const long long at = plane * pixels + pixel;
             float gradients[V], values[V];
@@ -171,18 +171,9 @@ __device__ inline void backward_planes(const To* __restrict__ grad, const From* 
         backward_planes<From, To, V>(grad, x, scale, grad_x, partials, samples, (int)channels, pixels,                  \
                                      (int)pixels_of_block);                                                             \
     }
-// "wide": up to 16 bytes at once. "narrow": any size and alignment.
-#define ALL(From, To, V, NAME)                                                                                          \
-    SIZED(From, To, V, wide_##NAME)                                                                                     \
-    SIZED(From, To, 1, narrow_##NAME)                                                                                   \
+#define TRANSPOSED(From, To, NAME)                                                                                      \
     extern "C" __global__ void __launch_bounds__(THREADS) scale_in_transposed_##NAME(                                   \
         const From* __restrict__ x, To* __restrict__ y, const float* __restrict__ scale, long long samples,             \
         long long channels, long long pixels) {                                                                         \
         transposed<From, To>(x, y, scale, samples, (int)channels, pixels);                                              \
     }
-
-ALL(float, float, 4, f32_f32)
-ALL(half, half, 8, f16_f16)
-ALL(bfloat16, bfloat16, 8, bf16_bf16)
-ALL(float, half, 4, f32_f16)
-ALL(float, bfloat16, 4, f32_bf16)

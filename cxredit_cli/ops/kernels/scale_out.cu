@@ -43,7 +43,7 @@ __device__ inline void channels_last(const T* __restrict__ x, T* __restrict__ y,
         float scale[V], next[V];
         load_or<V>(parts.scale, sample * channels + channel, 1, scale);
         load_or<V>(parts.next, sample * channels + channel, 1, next);
-#pragma unroll 4
+#pragma unroll (V > 1 ? 4 : 1)
         for (long long pixel = first + threadIdx.y; pixel < last; pixel += blockDim.y) {
             const long long at = (sample * pixels + pixel) * channels + channel;
             const float noise = parts.noise ? parts.noise[sample * parts.noise_stride + pixel] * strength : 0;
@@ -68,7 +68,7 @@ __device__ inline void planes(const T* __restrict__ x, T* __restrict__ y, const 
     const long long step = static_cast<long long>(gridDim.y) * pixels_of_block;
     for (long long first = static_cast<long long>(blockIdx.y) * pixels_of_block; first < pixels; first += step) {
         const long long last = first + pixels_of_block < pixels ? first + pixels_of_block : pixels;
-#pragma unroll 4
+#pragma unroll (V > 1 ? 4 : 1)
         for (long long pixel = first + threadIdx.x * V; pixel < last; pixel += blockDim.x * V) {
             const long long at = plane * pixels + pixel;
             float values[V], noise[V], derivative;
@@ -125,7 +125,7 @@ __device__ inline void backward_channels_last(const T* __restrict__ grad, const 
         load_or<V>(has_channel ? parts.scale : nullptr, sample * channels + channel, 1, scale);
         load_or<V>(has_channel ? parts.next : nullptr, sample * channels + channel, 1, next);
         // The same number of rounds for every thread of a warp: they add up the noise's gradient together.
-#pragma unroll 2
+#pragma unroll (V > 1 ? 2 : 1)
         for (long long row = first; row < last; row += blockDim.y) {
             const long long pixel = row + threadIdx.y;
             float of_pixel = 0;
@@ -184,7 +184,7 @@ __device__ inline void backward_planes(const T* __restrict__ grad, const T* __re
     if (has_plane) {
         const float bias = parts.bias ? parts.bias[channel] : 0;
         const float scale = parts.scale ? parts.scale[plane] : 1, next = parts.next ? parts.next[plane] : 1;
-#pragma unroll 2
+#pragma unroll (V > 1 ? 2 : 1)
         for (long long pixel = first + threadIdx.x * V; pixel < last; pixel += blockDim.x * V) {
             const long long at = plane * pixels + pixel;
             float gradients[V], values[V], noise[V], t;
@@ -249,14 +249,3 @@ __device__ inline void backward_planes(const T* __restrict__ grad, const T* __re
         backward_planes<T, V>(grad, x, grad_x, partials, parts, act, (int)wanted, samples, (int)channels, pixels,       \
                               (int)pixels_of_block);                                                                    \
     }
-// "wide": up to 16 bytes at once, in the backward 8 for half precision, which leaves registers for the sums.
-// "narrow": any size and alignment.
-#define ALL(T, V, NAME)          \
-    FORWARD(T, V, wide_##NAME)   \
-    FORWARD(T, 1, narrow_##NAME) \
-    BACKWARD(T, 4, wide_##NAME)  \
-    BACKWARD(T, 1, narrow_##NAME)
-
-ALL(float, 4, f32)
-ALL(half, 8, f16)
-ALL(bfloat16, 8, bf16)

@@ -45,6 +45,14 @@ __device__ inline void gather(const T* __restrict__ x, const Geometry& g, int ou
     }
 }
 
+// Not inlined where it is the rare case: the common one keeps its registers, and compiling takes half the time.
+template <int V, typename T>
+__device__ __noinline__ void gather_into(const T* __restrict__ x, T* __restrict__ y, const Geometry& g, int row, int column) {
+    float sum[V];
+    gather<V>(x, g, row, column, sum);
+    store<V>(y + (static_cast<long long>(row) * g.out_width + column) * g.channels, sum);
+}
+
 // Which part of a sample a thread has. Adjacent threads: `lanes` vectors of channels, then columns, so that a block
 // reads a compact piece of the image, whose overlap its cache serves.
 struct Place {
@@ -202,9 +210,7 @@ __device__ inline void march(const T* __restrict__ x, T* __restrict__ y, const G
                 for (int row = out_row < 0 ? 0 : out_row; row < out_row + strip * UP && row < g.out_height; ++row) {
                     for (int column = out_column < 0 ? 0 : out_column;
                          column < out_column + M::OUT_COLUMNS && column < g.out_width; ++column) {
-                        float sum[V];
-                        gather<V>(from, g, row, column, sum);
-                        store<V>(to + (static_cast<long long>(row) * g.out_width + column) * g.channels, sum);
+                        gather_into<V>(from, to, g, row, column);
                     }
                 }
                 continue;
@@ -270,17 +276,3 @@ __device__ inline void march(const T* __restrict__ x, T* __restrict__ y, const G
         march<T, V, UP, DOWN, COLUMNS>(x, y, g, samples, (unsigned)lanes, (int)origin_in_x, (int)origin_in_y,           \
                                        (int)origin_out_x, (int)origin_out_y, (int)strip);                               \
     }
-// "wide": 16 bytes at once. "narrow": any number of channels, any alignment.
-#define ALL(T, V, NAME)                                                                                                 \
-    GENERAL(T, V, wide_##NAME)                                                                                          \
-    GENERAL(T, 1, narrow_##NAME)                                                                                        \
-    MARCH(T, V, 1, 1, 1, plain_wide_##NAME)                                                                             \
-    MARCH(T, 1, 1, 1, 2, plain_narrow_##NAME)                                                                           \
-    MARCH(T, V, 2, 1, 1, up2_wide_##NAME)                                                                               \
-    MARCH(T, 1, 2, 1, 2, up2_narrow_##NAME)                                                                             \
-    MARCH(T, V, 1, 2, 1, down2_wide_##NAME)                                                                             \
-    MARCH(T, 1, 1, 2, 2, down2_narrow_##NAME)
-
-ALL(float, 4, f32)
-ALL(half, 8, f16)
-ALL(bfloat16, 8, bf16)
