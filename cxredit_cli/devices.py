@@ -53,6 +53,15 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     return dtypes[name]
 
 
+def device_name(device: torch.device) -> str:
+    """The model of the GPU, or of the processor as its maker calls it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
 def cpu_has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 natively; without that bf16 is emulated and slower than fp32."""
     if platform.system() != "Linux":

@@ -45,41 +45,62 @@ def optimize(
         start = mean.expand(len(images), 1, -1)
     results = []
     for part, first in zip(torch.split(images.float(), batch), torch.split(start, batch), strict=True):
-        part, first = part.to(mean.device), to_space(first.to(mean.device), space, generator.num_ws)
-        delta = ((first - mean) / spread).clone().requires_grad_()  # in units of the spread all dimensions move alike
-        consts = generator.synthesis.noise_consts() if fit_noise else []
-        noise = [layer.repeat(len(part), 1, 1, 1).requires_grad_() for layer in consts]
-        optimizer = torch.optim.Adam([delta, *noise], betas=(0.9, 0.99))
-        best_error = torch.full((len(part),), math.inf, device=mean.device)
-        best_delta, best_noise = delta.detach().clone(), [layer.detach().clone() for layer in noise]
-
+        search = Search(generator, part, to_space(first, space, generator.num_ws), mean, spread, fit_noise)
         for step in range(steps + 1):
-            reconstruction = generator.synthesis(mean + spread * delta, noise or "const")
-            error = (reconstruction - part).square().mean(dim=(1, 2, 3))
-            with torch.no_grad():
-                better = error < best_error
-                best_error = torch.where(better, error, best_error)
-                for best, now in zip([best_delta, *best_noise], [delta, *noise], strict=True):
-                    best.copy_(torch.where(better.view(-1, *[1] * (now.ndim - 1)), now, best))
+            loss = search.look()
             if step % REPORT_EVERY == 0 and step > 0:
-                decibels = -10 * torch.log10(best_error.mean() / 4)
+                decibels = -10 * torch.log10(search.best_error.mean() / 4)
                 progress.advance(done + len(part) * step / steps, psnr=decibels.item())
-            if step == steps:
-                break
-            loss = error + SSIM_WEIGHT * (1 - ssim(reconstruction, part))
-            loss = loss + CODE_WEIGHT * delta.square().mean(dim=(1, 2))
-            if noise:
-                loss = loss + NOISE_WEIGHT * autocorrelation(noise)
-            optimizer.zero_grad()
-            loss.sum().backward()  # a sum, not a mean: Adam works element by element, so no image sees another
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * ramp((step + 1) / (steps + 1))
-            optimizer.step()
-            normalise_(noise)
-
+            if step < steps:
+                search.move(loss, learning_rate * ramp((step + 1) / (steps + 1)))
         done += len(part)
-        results.append(measure(generator, part, mean + spread * best_delta, best_noise or None))
+        results.append(measure(generator, search.images, search.best_w(), search.best_noise or None))
     return join(results)
+
+
+class Search:
+    """The codes (and noise) of one batch of images on the move, and the best that each image has met."""
+
+    def __init__(
+        self, generator: Generator, images: Tensor, start: Tensor, mean: Tensor, spread: Tensor, fit_noise: bool = False
+    ) -> None:
+        """Begin at the codes `start` [N, 1 or num_ws, w_dim]; `mean` and `spread` are `generator.w_statistics()`."""
+        self._generator, self._mean, self._spread = generator, mean, spread
+        self.images = images.to(mean.device)
+        # In units of the spread all dimensions move alike.
+        self.delta = ((start.to(mean.device) - mean) / spread).clone().requires_grad_()
+        consts = generator.synthesis.noise_consts() if fit_noise else []
+        self.noise = [layer.repeat(len(images), 1, 1, 1).requires_grad_() for layer in consts]
+        self._optimizer = torch.optim.Adam([self.delta, *self.noise], betas=(0.9, 0.99))
+        self.best_error = torch.full((len(images),), math.inf, device=mean.device)
+        self._best_delta = self.delta.detach().clone()
+        self.best_noise = [layer.detach().clone() for layer in self.noise]
+
+    def look(self) -> Tensor:
+        """Keep what is better than the best so far, and return the loss [N]."""
+        reconstruction = self._generator.synthesis(self._mean + self._spread * self.delta, self.noise or "const")
+        error = (reconstruction - self.images).square().mean(dim=(1, 2, 3))
+        with torch.no_grad():
+            better = error < self.best_error
+            self.best_error = torch.where(better, error, self.best_error)
+            for best, now in zip([self._best_delta, *self.best_noise], [self.delta, *self.noise], strict=True):
+                best.copy_(torch.where(better.view(-1, *[1] * (now.ndim - 1)), now, best))
+        loss = error + SSIM_WEIGHT * (1 - ssim(reconstruction, self.images))
+        loss = loss + CODE_WEIGHT * self.delta.square().mean(dim=(1, 2))
+        return loss + NOISE_WEIGHT * autocorrelation(self.noise) if self.noise else loss
+
+    def move(self, loss: Tensor, learning_rate: float) -> None:
+        """One step of Adam on `loss` [N]."""
+        self._optimizer.zero_grad()
+        loss.sum().backward()  # a sum, not a mean: Adam works element by element, so no image sees another
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._optimizer.step()
+        normalise_(self.noise)
+
+    def best_w(self) -> Tensor:
+        """The best codes so far [N, 1 or num_ws, w_dim]."""
+        return self._mean + self._spread * self._best_delta
 
 
 def ramp(t: float) -> float:

@@ -34,7 +34,7 @@ from cxredit_cli.training.checkpointing import (
     save_checkpoint,
 )
 from cxredit_cli.training.growing import Stage, grow_discriminator, grow_generator, plan_stages
-from cxredit_cli.training.images import TrainingImages, check_identity, identity
+from cxredit_cli.training.images import Batches, TrainingImages, check_identity, identity
 from cxredit_cli.training.logs import Means, RunLog
 from cxredit_cli.training.losses import discriminator_loss, generator_loss, path_lengths, r1_penalty
 
@@ -155,7 +155,7 @@ def train_gan(
 
 
 def train_iteration(
-    run: Run, config: GanConfig, stages: list[Stage], images: TrainingImages, precision: torch.dtype, means: Means
+    run: Run, config: GanConfig, stages: list[Stage], images: Batches, precision: torch.dtype, means: Means
 ) -> None:
     """One step of G and of D, with their lazy regularisations when due, and of the moving average."""
     g, d, batch = run.generator, run.discriminator, config.batch

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,13 @@ from cxredit_cli.storage.dataset import Dataset
 
 IN_MEMORY_BYTES = 4 << 30
 CHUNK = 1024
+
+
+class Batches(Protocol):
+    """Where a training takes its images from."""
+
+    def batch(self, first: int, count: int) -> Tensor:
+        """Images at positions first ... first + count - 1: [count, 1, R, R] on the device, float32 in [-1, 1]."""
 
 
 class TrainingImages:
