@@ -60,7 +60,7 @@ def command(
 
         real = choose_real(dataset, split, n, seed)
         found = evaluate_realism(loaded, real, truncation_psi, seed, batch, progress)
-        report["realism"] = _document(found)
+        report["realism"] = {"truncation_psi": truncation_psi, **_document(found)}
         if not json:
             stdout.print(f"Realism of {loaded.name} against {images}", markup=False)
             _print(found)

@@ -47,6 +47,7 @@ def test_a_report_of_unseen_patients(run, scans: Path, tiny_model_dir: Path) -> 
     assert load_model(tiny_model_dir).fingerprint in document["model"]
     realism = document["realism"]
     assert (realism["split"], realism["images"], realism["half"]) == ("val", 16, 8)
+    assert realism["truncation_psi"] == 1
     figures = {figure["name"]: figure for figure in realism["figures"]}
     for name in ("frechet_distance", "sliced_wasserstein", "sliced_wasserstein_16"):
         assert figures[name]["ratio"] > 1.5  # a random model, and few images
