@@ -23,7 +23,7 @@ class PreparedWeight(NamedTuple):
     """What a modulated convolution needs of its weight, whatever the styles: worth keeping while the weight stays."""
 
     weight: Tensor  # [O, I, k, k] in the dtype of the convolution, laid out as the library wants it
-    energy: Tensor | None  # [O, I] float32: sum over the taps of the squares; None without demodulation
+    energy: Tensor | None  # [O, I]: sum over the taps of the squares; None without demodulation
 
 
 def modulated_conv2d(
@@ -47,7 +47,7 @@ def modulated_conv2d(
 
     `up` or `down` of 2 changes the resolution with the resampling `kernel`. Then come `noise` [N or 1, 1, H, W] times
     `noise_strength` [], `bias` [O], `act` and `clamp` as in `scale_out`. The convolution runs in x's dtype, the
-    demodulation is computed in float32. `prepared` is `prepare_weight(weight, x.dtype, demodulate, up)`, if it is at hand.
+    demodulation in that of weight and styles. `prepared`: what `prepare_weight` makes for these arguments, if at hand.
     `scaled`: x was multiplied by these styles already, as `next_styles` [N, O] of the layer before does it.
     """
     if path_for(x) == "reference":
@@ -59,10 +59,10 @@ def modulated_conv2d(
     if demodulate:
         styles = within_half_range(styles, x.dtype)
         assert energy is not None
-        scale = (styles.float().square() @ energy.t() + EPSILON).rsqrt()
+        scale = (styles.square() @ energy.t() + EPSILON).rsqrt()
     if w.shape[2] == 1 and up == down == 1 and not scaled:
         # Few outputs: each sample's own matrix costs less than a pass over x.
-        y = pointwise_conv2d(x, (w.float() * styles.float()[:, None, :, None, None]).to(x.dtype))
+        y = pointwise_conv2d(x, (w * styles[:, None, :, None, None]).to(x.dtype))
     else:
         y = conv2d(x if scaled else x * over_channels(styles, x).to(x.dtype), w, up, down, kernel)
     next_scale = None if next_styles is None else within_half_range(next_styles, x.dtype)
@@ -77,7 +77,7 @@ def prepare_weight(weight: Tensor, dtype: torch.dtype, demodulate: bool, up: int
     if demodulate and dtype == torch.float16:
         # Half precision overflows at 65504; demodulation undoes any scale of the weights and of the styles.
         weight = weight / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) * weight[0].numel() ** 0.5)
-    energy = weight.float().square().sum(dim=(2, 3)) if demodulate else None
+    energy = weight.square().sum(dim=(2, 3)) if demodulate else None
     if up > 1:
         cast = weight.transpose(0, 1).to(dtype, memory_format=torch.channels_last).transpose(0, 1)
     else:

@@ -1,10 +1,13 @@
 """The generator against the published architecture."""
 
+import copy
+
 import pytest
 import torch
 
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
 from cxredit_cli.networks.layers import block_resolutions, channels_at
+from cxredit_cli.ops.choice import only
 
 TINY = GeneratorConfig(resolution=32, z_dim=16, w_dim=16, channel_base=256, channel_max=16)
 
@@ -85,3 +88,59 @@ def test_initial_activations_have_neither_vanish_nor_explode() -> None:
     features = g.synthesis.features(g.mapping(torch.randn(8, 64))[:, None], "none")
     for x in features[:-1]:
         assert 0.2 < x.square().mean().sqrt() < 2
+
+
+@pytest.mark.parametrize("noise", ["const", "none"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_fast_paths_make_the_textbooks_picture_and_gradients(generator: Generator, noise, batch) -> None:
+    w = generator.mapping(torch.randn(batch, 16))[:, None].repeat(1, generator.num_ws, 1).detach().requires_grad_()
+    fast = generator.synthesis(w, noise)
+    with only("reference"):
+        slow = generator.synthesis(w, noise)
+    torch.testing.assert_close(fast, slow, atol=1e-4 * float(slow.detach().abs().max()), rtol=0)
+    weights = [p for p in generator.synthesis.parameters() if p.requires_grad]
+    ours, theirs = (
+        torch.autograd.grad(image.square().mean(), [w, *weights], allow_unused=noise == "none")
+        for image in (fast, slow)
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        if b is not None:
+            torch.testing.assert_close(a, b, atol=1e-4 * float(b.abs().max()), rtol=0)
+
+
+def test_bfloat16_stays_within_its_rounding(generator: Generator) -> None:
+    w = generator.mapping(torch.randn(8, 16))[:, None]
+    exact = generator.synthesis(w)
+    generator.synthesis.precision = torch.bfloat16
+    error = (generator.synthesis(w) - exact).square().mean().sqrt() / exact.square().mean().sqrt()
+    assert error < 0.02  # 8 bits of mantissa are 0.4 %, through some ten layers
+
+
+def test_prepared_weights_follow_the_weights(generator: Generator) -> None:
+    w = generator.mapping(torch.randn(1, 16))[:, None].detach()
+    other = Generator(TINY)
+
+    def from_scratch() -> torch.Tensor:
+        with only("reference"):
+            return generator.synthesis(w)
+
+    def check() -> None:
+        torch.testing.assert_close(generator.synthesis(w), from_scratch(), atol=1e-4, rtol=1e-4)
+
+    with torch.no_grad():
+        check()
+        for parameter in generator.synthesis.parameters():
+            parameter.mul_(0.7)  # as an optimiser does
+        check()
+        generator.load_state_dict(other.state_dict())
+        check()
+        for layer in generator.synthesis.noise_layers():
+            layer.weight.data = torch.randn_like(layer.weight)
+        check()
+    copied = copy.deepcopy(generator)
+    with torch.no_grad():
+        for parameter in copied.synthesis.parameters():
+            parameter.add_(0.1)
+        check()
+    generator.synthesis(w).mean().backward()  # weights that need a gradient are prepared within the graph
+    assert all(layer.weight.grad is not None for layer in generator.synthesis.noise_layers())
