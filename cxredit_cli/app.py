@@ -24,6 +24,7 @@ COMMANDS = (
     "measure",
     "evaluate",
     "models",
+    "bench",
     "doctor",
 )
 

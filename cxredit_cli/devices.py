@@ -76,7 +76,7 @@ def keep_freed_memory(keep: bool = True) -> None:
     A network's feature maps are so large that glibc maps each one anew, and the system clears every page of it: for
     element-wise operations that takes several times as long as the arithmetic. `keep` False is glibc's default.
     """
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+    if not has_glibc():
         return
     mallopt = ctypes.CDLL(None).mallopt
     trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # malloc.h
@@ -87,3 +87,8 @@ def keep_freed_memory(keep: bool = True) -> None:
         mallopt(mmap_max, 65536)
         mallopt(mmap_threshold, 128 * 1024)
         mallopt(trim_threshold, 128 * 1024)
+
+
+def has_glibc() -> bool:
+    """Whether the process allocates by glibc, so that `keep_freed_memory` changes something."""
+    return sys.platform == "linux" and platform.libc_ver()[0] == "glibc"

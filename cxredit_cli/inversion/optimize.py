@@ -85,14 +85,18 @@ class Search:
             self.best_error = torch.where(better, error, self.best_error)
             for best, now in zip([self._best_delta, *self.best_noise], [self.delta, *self.noise], strict=True):
                 best.copy_(torch.where(better.view(-1, *[1] * (now.ndim - 1)), now, best))
-        loss = error + SSIM_WEIGHT * (1 - ssim(reconstruction, self.images))
+        loss: Tensor = error + SSIM_WEIGHT * (1 - ssim(reconstruction, self.images))
         loss = loss + CODE_WEIGHT * self.delta.square().mean(dim=(1, 2))
-        return loss + NOISE_WEIGHT * autocorrelation(self.noise) if self.noise else loss
+        if self.noise:
+            loss = loss + NOISE_WEIGHT * autocorrelation(self.noise)
+        return loss
 
     def move(self, loss: Tensor, learning_rate: float) -> None:
         """One step of Adam on `loss` [N]."""
         self._optimizer.zero_grad()
-        loss.sum().backward()  # a sum, not a mean: Adam works element by element, so no image sees another
+        torch.autograd.backward(
+            loss.sum()
+        )  # a sum, not a mean: Adam works element by element, so no image sees another
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()

@@ -1,0 +1,90 @@
+"""`cxredit bench`: how fast the operations and the work made of them are here."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cxredit_cli.benchmarks.running import BenchReport
+
+WIDTH = 140  # of the table
+
+
+def command(
+    resolution: Annotated[int, typer.Option(help="Side of the images: a power of two.")] = 128,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
+    channel_base: Annotated[int, typer.Option(min=1, help="Feature maps times resolution.")] = 16384,
+    channel_max: Annotated[int, typer.Option(min=1, help="Feature maps at most.")] = 512,
+    pl_weight: Annotated[float, typer.Option(min=0, help="Path length weight of the training; 0: off.")] = 2.0,
+    precision: Annotated[str, typer.Option(help="Of the fast path: auto, fp32, bf16 or fp16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    only: Annotated[list[str] | None, typer.Option(help="Names to measure, such as 'upfirdn2d*'; repeatable.")] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="To spend on each name, both ways together.")] = 5.0,
+    same_process: Annotated[
+        bool, typer.Option("--same-process", help="Give the reference the fast path's memory settings too.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Measure the operations, synthesis, its gradient, an inversion step, a training iteration, beside textbook code.
+
+    Reference and fast path take turns in the same run, on random weights. The reference is the textbook form (each
+    sample's own weights in a grouped convolution; zero-insertion, padding, filter): in float32 on a processor, in the
+    fast path's own precision on a GPU. In float32 both must agree, else the exit code is 1.
+    """
+    from dataclasses import asdict
+
+    from cxredit_cli.benchmarks.cases import Settings
+    from cxredit_cli.benchmarks.running import TOLERANCE, run_benchmarks
+    from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr
+    from cxredit_cli.devices import resolve_device, resolve_precision
+
+    target = resolve_device(device)
+    dtype = resolve_precision(precision, target)
+    settings = Settings(resolution, batch, channel_base, channel_max, target, dtype, pl_weight)
+    report = run_benchmarks(settings, only or [], seconds, same_process, ConsoleProgress())
+    if json:
+        print_json(asdict(report))
+    else:
+        _print(report)
+    if report.wrong:
+        stderr.print(
+            f"In float32 the fast path is further than {TOLERANCE:g} from the reference: {', '.join(report.wrong)}.",
+            markup=False,
+        )
+        raise typer.Exit(1)
+
+
+def _print(report: "BenchReport") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from cxredit_cli.commands.console import stdout
+
+    table = Table(box=None, header_style="bold", pad_edge=False, show_edge=False)
+    for name in ("name", "shape", "dtype"):
+        table.add_column(name)
+    for name in ("median ms", "reference ms", "ratio", "img/s", "bandwidth", "peak", "error"):
+        table.add_column(name, justify="right")
+    for result in report.results:
+        table.add_row(
+            result.name,
+            "x".join(map(str, result.shape)),
+            result.dtype,
+            f"{result.median_s * 1000:.3g}",
+            f"{result.reference_s * 1000:.3g}",
+            f"{result.ratio:.2f}",
+            f"{result.img_per_s:.4g}",
+            "" if result.bandwidth_share is None else f"{result.bandwidth_share:.0%}",
+            "" if result.peak_share is None else f"{result.peak_share:.0%}",
+            f"{result.max_error:.0e}",
+        )
+    # Wide enough for every column: one that is cut says nothing.
+    Console(highlight=False, width=max(stdout.width, WIDTH)).print(table)
+    peaks = ", ".join(f"{peak / 1e12:.3g} TFLOP/s in {dtype}" for dtype, peak in report.matrix_peak.items())
+    for line in (
+        f"{report.device}; measured here: copies at {report.copy_bandwidth / 1e9:.3g} GB/s, matrix products at {peaks}",
+        f"reference: {report.reference}",
+        "bandwidth, peak: share of these that the fast path reaches, by what must be read, written and multiplied",
+        "error: of the fast path in float32, relative to the largest value of the reference",
+    ):
+        stdout.print(line, markup=False)
