@@ -2,14 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from cxredit_cli.networks.layers import channels_at
 
-Outputs = Sequence[Sequence[Tensor]]
-"""What a work computed, to be compared; the tensors of one group share their scale."""
+
+class Outputs(NamedTuple):
+    """What a work computed, to be compared: values, and gradients in groups that are compared as one vector each."""
+
+    values: Sequence[Tensor]
+    gradients: Sequence[Sequence[Tensor]] = ()
+
+
 Work = Callable[[], Outputs]
 Prepare = Callable[[torch.dtype, torch.memory_format], list[Work]]
 """Builds the works of a case, always from the same random numbers, for features in this dtype and layout."""

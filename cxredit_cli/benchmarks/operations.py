@@ -105,7 +105,7 @@ def case(settings: Settings, name: str, shape: tuple[int, ...], elements: int, b
 @torch.no_grad()
 def forward(function: Callable[[Tensor], Tensor], x: Tensor) -> Outputs:
     """The value alone."""
-    return [[function(x)]]
+    return Outputs([function(x)])
 
 
 def forward_backward(
@@ -113,4 +113,4 @@ def forward_backward(
 ) -> Outputs:
     """The value, and the gradients of `leaves` for a `gradient` of the value."""
     y = function(x)
-    return [[y.detach()], *([one] for one in torch.autograd.grad(y, leaves, gradient))]
+    return Outputs([y.detach()], [[one] for one in torch.autograd.grad(y, leaves, gradient)])

@@ -64,7 +64,7 @@ def synthesis(settings: Settings, dtype: torch.dtype) -> Work:
 
     @torch.no_grad()
     def work() -> Outputs:
-        return [[generator.synthesis(w)]]
+        return Outputs([generator.synthesis(w)])
 
     return work
 
@@ -77,7 +77,7 @@ def gradient(settings: Settings, dtype: torch.dtype) -> Work:
 
     def work() -> Outputs:
         image = generator.synthesis(w)
-        return [[image.detach()], torch.autograd.grad(image, w, of_image)]
+        return Outputs([image.detach()], [torch.autograd.grad(image, w, of_image)])
 
     return work
 
@@ -95,7 +95,7 @@ def inversion_step(settings: Settings, dtype: torch.dtype) -> Work:
         loss = search.look()
         search.move(loss, learning_rate=0.0)
         assert search.delta.grad is not None
-        return [[loss.detach()], [search.delta.grad]]
+        return Outputs([loss.detach()], [[search.delta.grad]])
 
     return work
 
@@ -130,13 +130,27 @@ def training(settings: Settings, dtype: torch.dtype) -> list[Work]:
     def iteration(number: int) -> Work:
         def work() -> Outputs:
             run.iteration, run.nimg = number, 0
-            means = Means()
-            train_iteration(run, config, stages, images, dtype, means)
-            return [gradients(run.generator), gradients(run.discriminator)]
+            figures = Figures()
+            train_iteration(run, config, stages, images, dtype, figures)
+            losses = [value for name, value in figures.latest.items() if name.startswith("loss")]
+            lengths = [[value] for name, value in figures.latest.items() if name in ("path_length", "r1")]
+            return Outputs(losses, [gradients(run.generator), gradients(run.discriminator), *lengths])
 
         return work
 
     return [iteration(number) for number in lazy_cycle(settings)]
+
+
+class Figures(Means):
+    """Keeps what a training reports, without waiting for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.latest: dict[str, Tensor] = {}
+
+    def add(self, **values: object) -> None:
+        """Keep the values, 0-d tensors."""
+        self.latest |= {name: value.detach() for name, value in values.items() if isinstance(value, Tensor)}
 
 
 class SameImages:

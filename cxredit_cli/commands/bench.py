@@ -34,7 +34,7 @@ def command(
     from dataclasses import asdict
 
     from cxredit_cli.benchmarks.cases import Settings
-    from cxredit_cli.benchmarks.running import TOLERANCE, run_benchmarks
+    from cxredit_cli.benchmarks.running import GRADIENT_TOLERANCE, TOLERANCE, run_benchmarks
     from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr
     from cxredit_cli.devices import resolve_device, resolve_precision
 
@@ -48,7 +48,8 @@ def command(
         _print(report)
     if report.wrong:
         stderr.print(
-            f"In float32 the fast path is further than {TOLERANCE:g} from the reference: {', '.join(report.wrong)}.",
+            f"In float32 the fast path differs from the reference by more than {TOLERANCE:g} (gradients: "
+            f"{GRADIENT_TOLERANCE:g}): {', '.join(report.wrong)}.",
             markup=False,
         )
         raise typer.Exit(1)
@@ -63,7 +64,7 @@ def _print(report: "BenchReport") -> None:
     table = Table(box=None, header_style="bold", pad_edge=False, show_edge=False)
     for name in ("name", "shape", "dtype"):
         table.add_column(name)
-    for name in ("median ms", "reference ms", "ratio", "img/s", "bandwidth", "peak", "error"):
+    for name in ("median ms", "reference ms", "ratio", "img/s", "bandwidth", "peak", "error", "gradient"):
         table.add_column(name, justify="right")
     for result in report.results:
         table.add_row(
@@ -77,6 +78,7 @@ def _print(report: "BenchReport") -> None:
             "" if result.bandwidth_share is None else f"{result.bandwidth_share:.0%}",
             "" if result.peak_share is None else f"{result.peak_share:.0%}",
             f"{result.max_error:.0e}",
+            "" if result.gradient_error is None else f"{result.gradient_error:.0e}",
         )
     # Wide enough for every column: one that is cut says nothing.
     Console(highlight=False, width=max(stdout.width, WIDTH)).print(table)
@@ -85,6 +87,6 @@ def _print(report: "BenchReport") -> None:
         f"{report.device}; measured here: copies at {report.copy_bandwidth / 1e9:.3g} GB/s, matrix products at {peaks}",
         f"reference: {report.reference}",
         "bandwidth, peak: share of these that the fast path reaches, by what must be read, written and multiplied",
-        "error: of the fast path in float32, relative to the largest value of the reference",
+        "error, gradient: of the fast path in float32, relative to the reference's largest value and gradient's norm",
     ):
         stdout.print(line, markup=False)

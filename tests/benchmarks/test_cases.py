@@ -21,8 +21,9 @@ def named(name: str, settings: Settings = TINY) -> Case:
 
 @pytest.mark.parametrize("name", [case.name for case in all_cases(TINY)])
 def test_the_fast_path_computes_what_the_reference_does(name: str) -> None:
-    error, _ = running.agreement(named(name))
-    assert error < 1e-4
+    found = running.agreement(named(name))
+    assert found.max_error < 1e-4
+    assert (found.gradient_error or 0.0) < 1e-3
 
 
 def test_a_wrong_result_shows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,19 +35,21 @@ def test_a_wrong_result_shows(monkeypatch: pytest.MonkeyPatch) -> None:
         return right(*arguments) * 1.01  # type: ignore[arg-type]
 
     monkeypatch.setattr(bias_act, "scale_out_torch", wrong)
-    error, _ = running.agreement(named("bias_act"))
-    assert error == pytest.approx(0.01, rel=0.01)
+    found = running.agreement(named("bias_act_forward_backward"))
+    assert found.max_error == pytest.approx(0.01, rel=0.01)
+    assert found.gradient_error == pytest.approx(0.01, rel=0.01)
 
 
 def test_a_result_that_is_no_number_is_wrong() -> None:
-    nan = running.Result("x", "float32", [1], 1.0, 1.0, 1.0, 1.0, float("nan"), None, None, None)
-    report = running.BenchReport("", 1, "", "", 1.0, {}, {}, [nan, replace(nan, name="y", max_error=1e-5)])
-    assert report.wrong == ["x"]
+    good = running.Result("good", "float32", [1], 1.0, 1.0, 1.0, 1.0, 1e-5, 1e-3, None, None, None)
+    nan = replace(good, name="nan", max_error=float("nan"))
+    astray = replace(good, name="astray", gradient_error=0.1)
+    assert running.BenchReport("", 1, "", "", 1.0, {}, {}, [nan, good, astray]).wrong == ["nan", "astray"]
 
 
 def test_operations_are_counted_as_they_are_defined() -> None:
     channels, side = 4, 16
-    _, operations = running.agreement(named("modulated_conv2d_plain"))
+    operations = running.agreement(named("modulated_conv2d_plain")).operations
     convolution = 2 * TINY.batch * side**2 * channels**2 * 9
     demodulation = 2 * TINY.batch * channels**2
     assert convolution <= operations <= convolution + demodulation
@@ -76,7 +79,7 @@ def test_a_cycle_of_training_holds_each_regularisation_as_often_as_it_is_due() -
 
 def test_repetitions_of_training_do_the_same_work() -> None:
     plain, *_ = named("training_iteration").prepare(torch.float32, torch.contiguous_format)
-    first, second = ([tensor.clone() for group in plain() for tensor in group] for _ in range(2))
+    first, second = ([tensor.clone() for group in plain().gradients for tensor in group] for _ in range(2))
     torch.testing.assert_close(first, second)
 
 
