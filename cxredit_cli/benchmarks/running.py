@@ -211,7 +211,8 @@ def relative(error: Tensor, scale: Tensor) -> float:
 
 def norm(tensors: Sequence[Tensor]) -> Tensor:
     """The length of all tensors as one vector."""
-    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]))
+    length: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]))
+    return length
 
 
 @contextmanager

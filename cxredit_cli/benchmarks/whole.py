@@ -83,7 +83,7 @@ def gradient(settings: Settings, dtype: torch.dtype) -> Work:
 
 
 def inversion_step(settings: Settings, dtype: torch.dtype) -> Work:
-    """One step of Adam on codes in W, with the losses of `invert`; the learning rate 0 keeps them where they are."""
+    """One step of L-BFGS on codes in W, with the losses of `invert`; a step of length 0 keeps them where they are."""
     generator = frozen_generator(settings, dtype)
     shape = (settings.batch, 1, settings.resolution, settings.resolution)
     images = torch.rand(shape, device=settings.device) * 2 - 1
@@ -93,7 +93,7 @@ def inversion_step(settings: Settings, dtype: torch.dtype) -> Work:
 
     def work() -> Outputs:
         loss = search.look()
-        search.move(loss, learning_rate=0.0)
+        search.move(loss, length=0.0)
         assert search.delta.grad is not None
         return Outputs([loss.detach()], [[search.delta.grad]])
 
