@@ -26,6 +26,14 @@ def command(
     ] = None,
     strength: Annotated[str | None, typer.Option(help="One strength or several: 3 or -1.5,0,3. Default 3.")] = None,
     sweep: Annotated[str | None, typer.Option(help="FROM:TO:COUNT, such as -3:3:7.")] = None,
+    target_ctr: Annotated[
+        str | None,
+        typer.Option(help="Cardiothoracic ratios to reach, such as 0.55: the strength is found for each image."),
+    ] = None,
+    max_strength: Annotated[
+        float | None, typer.Option(min=0.01, help="For --target-ctr: the limit; default: by the spread of W.")
+    ] = None,
+    anatomy: Annotated[Path | None, typer.Option(help="For --target-ctr: another anatomy network.")] = None,
     layers: Annotated[str | None, typer.Option(help="Move these w indices alone, such as 4-9.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("edited"),
     model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
@@ -41,22 +49,32 @@ def command(
     """Move codes along a direction and write the edited radiographs.
 
     Writes <stem>_<strength>.png, <stem>_sheet.png (original, reconstruction, edits, what changed) and manifest.csv.
+    With --target-ctr each image is moved as far as its own heart and lungs, outlined at every attempt, need.
     Run again after an interruption: what is there with the same parameters is kept.
     """
     from cxredit_cli.devices import resolve_device
     from cxredit_cli.errors import InputError
     from cxredit_cli.latent import applying
+    from cxredit_cli.latent.calibration import known_slope
     from cxredit_cli.latent.edits import parse_layers, parse_strengths, parse_sweep
+    from cxredit_cli.latent.goals import Goal, parse_targets
+    from cxredit_cli.latent.responses import widest
     from cxredit_cli.radiographs.sources import list_sources
+    from cxredit_cli.storage.anatomy import load_anatomy
     from cxredit_cli.storage.codes import read_codes
     from cxredit_cli.storage.directions import find_direction, read_direction
     from cxredit_cli.storage.models import load_model
 
     if strength is not None and sweep is not None:
         raise InputError("Give --strength or --sweep, not both.")
+    if target_ctr is not None and (strength is not None or sweep is not None):
+        raise InputError("--target-ctr finds the strengths itself; give it without --strength and --sweep.")
+    if target_ctr is None and (max_strength is not None or anatomy is not None):
+        raise InputError("--max-strength and --anatomy go with --target-ctr.")
     if fit not in ("crop", "pad"):
         raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
     strengths = parse_strengths(strength or DEFAULT_STRENGTH) if sweep is None else parse_sweep(sweep)
+    targets = None if target_ctr is None else parse_targets(target_ctr)
     codes_path = choose_codes(inputs or [])
     codes = None if codes_path is None else read_codes(codes_path)
     sources = list_sources(inputs or [], sys.stdin) if codes is None else []
@@ -67,7 +85,15 @@ def command(
     chosen.check_generator(loaded.fingerprint, direction_path)
     if direction is None:
         stderr.print(f"Direction: {chosen.name}, from {direction_path}", markup=False)
-    options = applying.EditOptions(chosen, strengths, parse_layers(layers, loaded.generator.num_ws), batch)
+    known = known_slope(chosen)
+    if known is not None and layers is None:
+        stderr.print(f"One unit of strength adds {known[0]:+.4f} to the CTR (mean of {known[1]}).", markup=False)
+    goal = None
+    if targets is not None:
+        limit = max_strength or widest(loaded.generator, len(chosen.direction))
+        network = load_anatomy(anatomy, loaded.generator.mapping.w_avg.device)
+        goal = Goal.of(targets, network, None if known is None else known[0], limit)
+    options = applying.EditOptions(chosen, strengths, parse_layers(layers, loaded.generator.num_ws), batch, goal)
     if codes is not None:
         codes.check_generator(loaded.fingerprint)
         report = applying.apply_to_codes(loaded, codes, options, output, ConsoleProgress())
@@ -78,6 +104,8 @@ def command(
         print_json(_document(report, output, direction_path))
     else:
         _print(report, output)
+        if goal is not None:
+            _print_goal(report, goal.limit)
     end_batch(report.failed)
 
 
@@ -105,6 +133,7 @@ def _document(report: "ApplyReport", output: Path, direction: Path) -> dict[str,
         "images_edited": report.edited,
         "images_already_done": report.already_done,
         "edits": report.rows,
+        "missed": report.missed,
         "failed": [{"source": name, "reason": reason} for name, reason in report.failed],
     }
 
@@ -113,9 +142,24 @@ def _print(report: "ApplyReport", output: Path) -> None:
     for row in report.rows[:SHOWN]:
         fidelity = f"reconstruction {float(row['psnr']):.1f} dB, SSIM {float(row['ssim']):.3f}, " if row["psnr"] else ""
         change = f"edit changes {float(row['mean_abs_change']):.2%} of the grey range on average"
-        stdout.print(f"{output / row['file']}: {fidelity}{change}", markup=False)
+        reached = f"CTR {row['reconstruction_ctr']} to {row['ctr']}, " if row["target_ctr"] else ""
+        stdout.print(f"{output / row['file']}: {reached}{fidelity}{change}", markup=False)
     if len(report.rows) > SHOWN:
         stdout.print(f"and {len(report.rows) - SHOWN} more in {output / 'manifest.csv'}", markup=False)
     kept = f", {report.already_done} were there already" if report.already_done else ""
     failed = f", {len(report.failed)} could not be read" if report.failed else ""
     stdout.print(f"{report.edited} images edited{kept}{failed}; sheets and manifest.csv are in {output}", markup=False)
+
+
+def _print_goal(report: "ApplyReport", limit: float) -> None:
+    stdout.print(
+        f"The CTR asked for was reached in {len(report.rows) - len(report.missed)} of {len(report.rows)} edits."
+    )
+    for row in report.missed[:SHOWN]:
+        stderr.print(
+            f"{row['source']}: asked for a CTR of {row['target_ctr']}, the nearest within a strength of {limit:g} that "
+            f"keeps a plausible chest is {row['ctr']} at {row['strength']}",
+            markup=False,
+        )
+    if len(report.missed) > SHOWN:
+        stderr.print(f"and {len(report.missed) - SHOWN} more, see target_ctr and ctr in manifest.csv")

@@ -1,120 +1,235 @@
-"""`cxredit direction`: the direction from one radiograph to an edited one, or of a measure of the anatomy."""
+"""`cxredit direction`: finding one from images, labels or a measure, and the commands that look at directions."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from typer.core import TyperGroup
 
-from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
+from cxredit_cli.commands import direction_calibrate, direction_compare, direction_discover
+from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr
+from cxredit_cli.commands.direction_report import document, print_found, print_left_out
 
 if TYPE_CHECKING:
+    from cxredit_cli.latent.cohort import Cohort
+    from cxredit_cli.radiographs.geometry import Fit
     from cxredit_cli.storage.directions import Direction
+    from cxredit_cli.storage.models import Model
+
+DEFAULT = "find"
+IMAGES, CODES, MEASURE = "From images", "From labelled codes", "From a measure"
 
 
-def command(
+class FindsByDefault(TyperGroup):
+    """`direction ORIGINAL EDITED` is `direction find ORIGINAL EDITED`: what names no other command is to be found."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Put the name of the default command before arguments that name none."""
+        if not args or args[0] not in (*self.commands, "--help"):
+            args = [DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+group = typer.Typer(
+    cls=FindsByDefault,
+    help="Find the direction of a disease, compare and discover directions, and calibrate them. "
+    "`cxredit direction ORIGINAL EDITED` is short for `cxredit direction find ORIGINAL EDITED`.",
+)
+
+
+@group.command(DEFAULT)
+def find(
     original: Annotated[Path | None, typer.Argument(help="The radiograph before.")] = None,
     edited: Annotated[Path | None, typer.Argument(help="The same radiograph with the disease painted in.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The direction to write.")] = Path("direction.h5"),
-    name: Annotated[str | None, typer.Option(help="What grows along it; default: the files or the measure.")] = None,
+    name: Annotated[str | None, typer.Option(help="What grows along it; default: files, label or measure.")] = None,
+    orthogonal_to: Annotated[
+        list[Path] | None, typer.Option(help="A direction that it shall have no part along; repeatable.")
+    ] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Take out what this explains; repeatable. For codes a column of the labels, another label, psnr, or a "
+            "measure of the originals; for --from-measure one more measure to hold."
+        ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="For images encoder, optimize or hybrid (default: encoder where there is one); for labelled codes "
+            "means, lda (default), logistic or svm."
+        ),
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="A CSV with columns original and edited instead of two images.", rich_help_panel=IMAGES),
+    ] = None,
+    space: Annotated[str | None, typer.Option(help="w or w+.", rich_help_panel=IMAGES)] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of optimisation.", rich_help_panel=IMAGES)] = 500,
+    fit: Annotated[str, typer.Option(help="crop (the centre square) or pad.", rich_help_panel=IMAGES)] = "crop",
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.", rich_help_panel=IMAGES)] = 16,
+    codes: Annotated[
+        Path | None,
+        typer.Option(help="Codes of labelled images; with --pairs, codes of those images.", rich_help_panel=CODES),
+    ] = None,
+    labels: Annotated[Path, typer.Option(help="CSV, or dataset.h5.", rich_help_panel=CODES)] = Path("dataset.h5"),
+    positive: Annotated[str, typer.Option(help="The direction leads to it.", rich_help_panel=CODES)] = "Cardiomegaly",
+    negative: Annotated[str, typer.Option(help="The direction leads from it.", rich_help_panel=CODES)] = "No Finding",
+    folds: Annotated[int, typer.Option(help="Parts to hold out in turn, by patient.", rich_help_panel=CODES)] = 5,
     from_measure: Annotated[
         str | None,
-        typer.Option(help="No images: what raises this measure of generated ones, such as heart_width or ctr."),
+        typer.Option(help="What raises this of generated images, such as heart_width or ctr.", rich_help_panel=MEASURE),
     ] = None,
     hold: Annotated[
         str | None,
-        typer.Option(help="Measures that --from-measure holds, by commas; default: thorax, lung heights, tone."),
+        typer.Option(help="Measures to hold; default: thorax width, lung heights, tone.", rich_help_panel=MEASURE),
     ] = None,
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Images that --from-measure generates.")] = 3200,
-    seed: Annotated[int, typer.Option(help="Of the images that --from-measure generates.")] = 0,
-    method: Annotated[
-        str | None, typer.Option(help="encoder, optimize or hybrid; default: encoder where the model has one.")
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Images to generate.", rich_help_panel=MEASURE)] = 3200,
+    anatomy: Annotated[
+        Path | None, typer.Option(help="Weights of another anatomy network.", rich_help_panel=MEASURE)
     ] = None,
-    space: Annotated[str | None, typer.Option(help="w or w+.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of optimisation.")] = 500,
-    fit: Annotated[str, typer.Option(help="crop (the centre square) or pad.")] = "crop",
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of folds and generated images.")] = 0,
     model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
 ) -> None:
-    """Find the direction of a change, v = (E(edited) - E(original)) / ||...||, and say how large the change is.
+    """Find a direction: v = (E(edited) - E(original)) / ||...|| of one pair of images, and how large the change is.
 
-    Or, with --from-measure, the direction along which a measure of the anatomy rises while others are held.
+    Or the mean over many pairs (--pairs), what separates labelled codes (--codes, --labels, --positive, --negative), or
+    what raises a measure of generated anatomy while others are held (--from-measure).
     """
-    from cxredit_cli.devices import resolve_device, resolve_precision
     from cxredit_cli.errors import InputError
-    from cxredit_cli.inversion.invert import choose_method, choose_space
-    from cxredit_cli.latent.measured import HELD, find_measured_direction
-    from cxredit_cli.latent.pairs import find_pair_direction
-    from cxredit_cli.radiographs.geometry import Fit
-    from cxredit_cli.storage.anatomy import load_anatomy
-    from cxredit_cli.storage.directions import write_direction
-    from cxredit_cli.storage.models import load_model
+    from cxredit_cli.storage.directions import read_direction, write_direction
 
     if fit not in ("crop", "pad"):
         raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
-    loaded = load_model(model, resolve_device(device))
-    if from_measure is not None:
-        if original is not None:
-            raise InputError("--from-measure makes its own images; give either it or ORIGINAL and EDITED.")
-        held = HELD if hold is None else tuple(part for part in hold.split(",") if part)
-        loaded.generator.synthesis.precision = resolve_precision("auto", loaded.generator.mapping.w_avg.device)
-        network = load_anatomy(device=loaded.generator.mapping.w_avg.device)
-        measured = find_measured_direction(
-            loaded, network, from_measure, held, n, seed, name, progress=ConsoleProgress()
+    given = [("ORIGINAL and EDITED", original), ("--pairs", pairs), ("--from-measure", from_measure)]
+    chosen = [option for option, value in given if value is not None]
+    if codes is not None and pairs is None:
+        chosen.append("--codes")
+    if len(chosen) > 1:
+        raise InputError(f"A direction is found in one way at a time; give {' or '.join(chosen)}, not both.")
+    if not chosen or (original is not None and edited is None):
+        raise InputError("Give two images, ORIGINAL and EDITED, or --pairs, --codes or --from-measure.")
+    if control and chosen[0] in ("ORIGINAL and EDITED", "--pairs"):
+        raise InputError("--control goes with --codes or --from-measure; a pair differs in nothing but the edit.")
+    others = [(path, read_direction(path)) for path in orthogonal_to or []]
+    failed: list[tuple[str, str]] = []
+    warning: str | None = None
+    cohort: Cohort | None = None
+    if codes is not None and pairs is not None:
+        from cxredit_cli.latent.many_pairs import find_pairs_direction_in_codes
+        from cxredit_cli.storage.codes import read_codes
+
+        many = find_pairs_direction_in_codes(read_codes(codes), pairs, name)
+        found, warning, failed = many.direction, many.warning, many.failed
+    elif codes is not None:
+        found, cohort = _from_codes(
+            codes, labels, (positive, negative), method, control or [], folds, seed, name, anatomy, device
         )
-        write_direction(output, measured)
-        _print_measured(measured, output, json)
-        return
-    if original is None or edited is None:
-        raise InputError("Give two images, ORIGINAL and EDITED, or --from-measure with the name of a measure.")
-    chosen = choose_method(loaded, method or ("encoder" if loaded.encoder is not None else "optimize"))
-    where = choose_space(loaded, chosen, space)
-    found, warning = find_pair_direction(
-        loaded, original, edited, chosen, where, steps, cast(Fit, fit), name, ConsoleProgress()
-    )
+    else:
+        loaded = _load(model, device)
+        if from_measure is not None:
+            found = _from_measure(loaded, anatomy, from_measure, hold, control or [], n, seed, name)
+        elif pairs is not None:
+            from cxredit_cli.latent.many_pairs import find_pairs_direction
+
+            how, where = _choose(loaded, method, space)
+            many = find_pairs_direction(
+                loaded, pairs, how, where, steps, cast("Fit", fit), batch, name, ConsoleProgress()
+            )
+            found, warning, failed = many.direction, many.warning, many.failed
+        else:
+            from cxredit_cli.latent.pairs import find_pair_direction
+
+            assert original is not None
+            assert edited is not None
+            how, where = _choose(loaded, method, space)
+            found, warning = find_pair_direction(
+                loaded, original, edited, how, where, steps, cast("Fit", fit), name, ConsoleProgress()
+            )
+    if others:
+        from cxredit_cli.latent.comparing import without_others
+
+        found = without_others(found, others)
     write_direction(output, found)
     if json:
-        print_json({**_document(found, output), "warning": warning})
+        result = document(found, output) | {"warning": warning}
+        print_json(result | {"failed": [{"pair": pair, "reason": reason} for pair, reason in failed]})
     else:
-        figures = found.statistics
-        stdout.print(f"{output}: {found.name} ({found.method})", markup=False)
-        stdout.print(
-            f"  reconstructions: {figures['psnr_original']:.1f} dB original, {figures['psnr_edited']:.1f} dB edited"
-        )
-        stdout.print(
-            f"  the codes differ by {figures['length']:.3g} (the strength that leads from one to the other): "
-            f"{figures['relative_distance']:.1%} of the distance of two random codes, "
-            f"{figures['deviations']:.2f} standard deviations a dimension"
-        )
-        if figures["against_repeat"] is not None:
-            stdout.print(
-                f"  that is {figures['against_repeat']:.1f} times what invisible noise in the original does to its code"
-            )
+        print_found(found, output)
+    if cohort is not None:
+        print_left_out(cohort)
     if warning is not None:
         stderr.print(f"Warning: {warning}", markup=False)
+    end_batch(failed)
 
 
-def _document(direction: "Direction", output: Path) -> dict[str, object]:
-    return {
-        "output": str(output),
-        "name": direction.name,
-        "method": direction.method,
-        "shape": direction.direction.shape,
-        "fingerprint": direction.fingerprint,
-        "statistics": direction.statistics,
-    }
+group.command("compare")(direction_compare.command)
+group.command("discover")(direction_discover.command)
+group.command("calibrate")(direction_calibrate.command)
 
 
-def _print_measured(direction: "Direction", output: Path, json: bool) -> None:
-    figures = direction.statistics
-    if json:
-        print_json(_document(direction, output))
-        return
-    stdout.print(f"{output}: {direction.name} ({direction.method})", markup=False)
-    stdout.print(
-        f"  by regression on {figures['images']:.0f} generated images one unit of strength adds "
-        f"{figures['rise_per_unit']:.3g}; cosine with the direction that holds nothing: "
-        f"{figures['cosine_with_uncontrolled']:.2f}"
+def _load(model: Path | None, device: str) -> "Model":
+    from cxredit_cli.devices import resolve_device
+    from cxredit_cli.storage.models import load_model
+
+    return load_model(model, resolve_device(device))
+
+
+def _choose(loaded: "Model", method: str | None, space: str | None) -> tuple[Any, Any]:
+    from cxredit_cli.inversion.invert import choose_method, choose_space
+
+    chosen = choose_method(loaded, method or ("encoder" if loaded.encoder is not None else "optimize"))
+    return chosen, choose_space(loaded, chosen, space)
+
+
+def _from_measure(
+    loaded: "Model",
+    anatomy: Path | None,
+    target: str,
+    hold: str | None,
+    control: list[str],
+    n: int,
+    seed: int,
+    name: str | None,
+) -> "Direction":
+    from cxredit_cli.devices import resolve_precision
+    from cxredit_cli.latent.measured import HELD, find_measured_direction
+    from cxredit_cli.storage.anatomy import load_anatomy
+
+    held = HELD if hold is None else tuple(part for part in hold.split(",") if part)
+    held = tuple(dict.fromkeys([*held, *control]))
+    device = loaded.generator.mapping.w_avg.device
+    loaded.generator.synthesis.precision = resolve_precision("auto", device)
+    network = load_anatomy(anatomy, device)
+    return find_measured_direction(loaded, network, target, held, n, seed, name, progress=ConsoleProgress())
+
+
+def _from_codes(
+    path: Path,
+    labels: Path,
+    classes: tuple[str, str],
+    method: str | None,
+    control: list[str],
+    folds: int,
+    seed: int,
+    name: str | None,
+    anatomy: Path | None,
+    device: str,
+) -> "tuple[Direction, Cohort]":
+    from cxredit_cli.devices import resolve_device
+    from cxredit_cli.latent.cohort import choose_cohort, read_label_table
+    from cxredit_cli.latent.labelled import check_method
+    from cxredit_cli.latent.labelling import control_columns, find_labelled_direction
+    from cxredit_cli.storage.anatomy import load_anatomy
+    from cxredit_cli.storage.codes import read_codes
+
+    chosen = check_method(method or "lda")
+    held, table = read_codes(path), read_label_table(labels)
+    cohort = choose_cohort(held.source, table, *classes)
+    progress = ConsoleProgress()
+    columns = control_columns(
+        control, held, cohort, table, lambda: load_anatomy(anatomy, resolve_device(device)), progress
     )
-    known = "  ".join(f"{key.removeprefix('r2_')} {value:.2f}" for key, value in figures.items() if key[:3] == "r2_")
-    stdout.print(f"  how well codes predict each measure (cross-validated R2): {known}", markup=False)
+    return find_labelled_direction(held, cohort, columns, classes, chosen, folds, seed, name, progress), cohort

@@ -5,13 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
+from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
+from cxredit_cli.commands.direction_report import print_left_out
 
 if TYPE_CHECKING:
-    from cxredit_cli.latent.cohort import Cohort
     from cxredit_cli.latent.separability import Separability
-
-NAMED = 5
 
 
 def command(
@@ -58,7 +56,7 @@ def command(
         print_json(figures | found_elsewhere | {"direction": str(output), "plot": str(plot)})
     else:
         _print(found, figures, (positive, negative), output, plot)
-    _print_left_out(cohort)
+    print_left_out(cohort)
 
 
 def _print(found: "Separability", figures: dict[str, Any], names: tuple[str, str], output: Path, plot: Path) -> None:
@@ -89,14 +87,3 @@ def _print(found: "Separability", figures: dict[str, Any], names: tuple[str, str
         markup=False,
     )
     stdout.print(f"{plot}: histograms", markup=False)
-
-
-def _print_left_out(cohort: "Cohort") -> None:
-    if not cohort.patients_known:
-        stderr.print("The labels name no patients, so each image counts as its own patient.")
-    if cohort.neither:
-        stderr.print(f"{cohort.neither} codes have neither label and are left out.")
-    for names, why in ((cohort.unlabelled, "have no label"), (cohort.both, "have both labels")):
-        if names:
-            shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-            stderr.print(f"{len(names)} codes {why} and are left out: {shown}", markup=False)

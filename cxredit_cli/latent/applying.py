@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cxredit_cli.inversion.invert import STEPS, choose_method, choose_space, invert
 from cxredit_cli.latent.edits import edit, strength_label, synthesize
+from cxredit_cli.latent.goals import Edit, Goal, plan_edits
 from cxredit_cli.latent.precision import fast_gradients
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs.geometry import Fit
@@ -34,6 +35,7 @@ class EditOptions:
     strengths: Sequence[float]
     layers: Sequence[int] | None = None  # w indices that move, None for all
     batch: int = 16
+    goal: Goal | None = None  # None: `strengths`; else the strengths that each image needs
 
     @property
     def labels(self) -> list[str]:
@@ -80,6 +82,7 @@ class ApplyReport:
     rows: list[dict[str, str]] = field(default_factory=list)  # of the manifest, for the images of this run
     edited: int = 0  # images
     already_done: int = 0  # images that an earlier run had edited with the same parameters
+    missed: list[dict[str, str]] = field(default_factory=list)  # rows whose CTR is not within the goal's tolerance
     failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
 
 
@@ -118,9 +121,9 @@ def apply_to_codes(
                         method=f"{header.method}, {header.space}",
                     )
                 )
-            waiting = {s.stem for s in subjects if not folder.is_done(s.stem, options.labels, s.recipe)}
-            _edit_all(model, subjects, waiting, options, folder)
-            _count(report, folder, [s.stem for s in subjects], len(waiting), options)
+            waiting = {s.stem for s in subjects if not _is_done(folder, s.stem, s.recipe, options)}
+            failed = _edit_all(model, subjects, waiting, options, folder)
+            _count(report, folder, [(s.stem, s.recipe) for s in subjects], waiting, failed, options)
             progress.advance(rows.stop)
         folder.finish()
     progress.finish()
@@ -150,7 +153,7 @@ def apply_to_images(
         for start in range(0, len(sources), options.batch):
             part = numbered[start : start + options.batch]
             waiting: list[tuple[Source, str, str, NDArray[np.uint16]]] = []  # source, identity, stem, pixels
-            stems = []
+            stems, failed = [], dict[str, tuple[str, str]]()
             for index, content, reading in read_all(part, side, inversion.fit, bits=16):
                 source = sources[index]
                 if content is None:
@@ -160,7 +163,7 @@ def apply_to_images(
                 identity = digest([source.name, digest(_eight_bits(pixels).tobytes())])
                 stem = folder.stem_for(source.stem, identity)
                 stems.append(stem)
-                if not folder.is_done(stem, options.labels, recipe):
+                if not _is_done(folder, stem, recipe, options):
                     waiting.append((source, identity, stem, pixels))
             if waiting:
                 images = torch.from_numpy(np.stack([pixels for *_, pixels in waiting]).astype(np.float32))
@@ -191,8 +194,9 @@ def apply_to_images(
                     )
                     for index, (source, identity, stem, pixels) in enumerate(waiting)
                 ]
-                _edit_all(model, subjects, {subject.stem for subject in subjects}, options, folder)
-            _count(report, folder, stems, len(waiting), options)
+                failed = _edit_all(model, subjects, {subject.stem for subject in subjects}, options, folder)
+            made = {stem for _, _, stem, _ in waiting}
+            _count(report, folder, [(stem, recipe) for stem in stems], made, failed, options)
             progress.advance(start + len(part))
         folder.finish()
     progress.finish()
@@ -201,32 +205,59 @@ def apply_to_images(
 
 def _edit_all(
     model: Model, subjects: Sequence[Subject], waiting: Collection[str], options: EditOptions, folder: EditedFolder
-) -> None:
+) -> dict[str, tuple[str, str]]:
     """Synthesise reconstruction and edits of some subjects at a time, and write those whose stem is `waiting`.
 
     The groups do not depend on what is there already: a sum is rounded differently in batches of another size, and an
-    interrupted run should end with the very files of an uninterrupted one.
+    interrupted run should end with the very files of an uninterrupted one. Returns by stem the name of each subject
+    that has no strength for its goal, and why.
     """
+    if not waiting:
+        return {}
     generator = model.generator
     direction = torch.from_numpy(options.direction.direction)
-    each = 1 + len(options.strengths)
+    planned, failed = _plan(model, subjects, options)
+    each = 1 + max((len(plan) for plan in planned), default=0)
     at_once = max(options.batch // each, 1)
     for start in range(0, len(subjects), at_once):
         part = subjects[start : start + at_once]
+        plans = planned[start : start + at_once]
         if not any(subject.stem in waiting for subject in part):
             continue
-        w = torch.stack([subject.w for subject in part])
-        moved = edit(w, direction, [0.0, *options.strengths], generator.num_ws, options.layers).flatten(0, 1)
+        codes = [
+            edit(subject.w[None], direction, [0.0, *(e.strength for e in plan)], generator.num_ws, options.layers)[0]
+            for subject, plan in zip(part, plans, strict=True)
+        ]
+        counts = [len(moved) for moved in codes]
         noise = None
         if part[0].noise is not None:
             layers = zip(*(subject.noise or [] for subject in part), strict=True)
-            noise = [torch.stack(layer).repeat_interleave(each, dim=0) for layer in layers]
-        images = torch.cat(list(synthesize(generator, moved, noise, options.batch)))[:, 0].numpy() / np.float32(
-            2
-        ) + np.float32(0.5)
-        for subject, pictures in zip(part, np.split(images, len(part)), strict=True):
-            if subject.stem in waiting:
-                _write(model, subject, pictures[0], pictures[1:], options, folder)
+            noise = [torch.stack(layer).repeat_interleave(torch.tensor(counts), dim=0) for layer in layers]
+        made = torch.cat(list(synthesize(generator, torch.cat(codes), noise, options.batch)))[:, 0].numpy()
+        images = made / np.float32(2) + np.float32(0.5)
+        for subject, plan, pictures in zip(part, plans, np.split(images, np.cumsum(counts)[:-1]), strict=True):
+            if subject.stem in waiting and subject.stem not in failed:
+                _write(model, subject, pictures[0], pictures[1:], plan, options, folder)
+    return failed
+
+
+def _plan(
+    model: Model, subjects: Sequence[Subject], options: EditOptions
+) -> tuple[list[list[Edit]], dict[str, tuple[str, str]]]:
+    """The edits of each subject, and those for which there are none, by stem: name and reason."""
+    if options.goal is None:
+        return [[Edit(strength) for strength in options.strengths]] * len(subjects), {}
+    noise = None
+    if subjects[0].noise is not None:
+        noise = [torch.stack(layer) for layer in zip(*(s.noise or [] for s in subjects), strict=True)]
+    w, direction = torch.stack([subject.w for subject in subjects]), torch.from_numpy(options.direction.direction)
+    found = plan_edits(model.generator, w, noise, direction, options.layers, options.goal, options.batch)
+    failed = {
+        subject.stem: (subject.source, reason)
+        for subject, (_, reason) in zip(subjects, found, strict=True)
+        if reason is not None
+    }
+    return [plan for plan, _ in found], failed
 
 
 def _write(
@@ -234,6 +265,7 @@ def _write(
     subject: Subject,
     reconstruction: NDArray[np.floating],
     edits: NDArray[np.floating],
+    plan: Sequence[Edit],
     options: EditOptions,
     folder: EditedFolder,
 ) -> None:
@@ -247,13 +279,15 @@ def _write(
     what = f"{options.direction.name} ({options.direction.method}) [{options.direction.digest}]"
     sheet = folder.sheet_path(subject.stem)
     rows: list[dict[str, Any]] = []
-    for label, picture in zip(options.labels, edits, strict=True):
+    for wanted, picture in zip(plan, edits, strict=True):
+        label = strength_label(wanted.strength)
         path = folder.edit_path(subject.stem, label)
         text = provenance.edited(model.name, subject.source, what, label, options.layers_text)
         write_png(path, picture, text)
         change = picture - reconstruction
         mean, largest = float(np.abs(change).mean()), float(np.abs(change).max())
-        panels.append(Panel(label, picture, change, f"edit - reconstruction\nmean |change| {mean:.2%}"))
+        title = label if not wanted.columns else f"{label}: CTR {wanted.columns['ctr']}"
+        panels.append(Panel(title, picture, change, f"edit - reconstruction\nmean |change| {mean:.2%}"))
         rows.append(
             {
                 "source": subject.source,
@@ -264,6 +298,7 @@ def _write(
                 "ssim": "" if np.isnan(subject.ssim) else f"{subject.ssim:.4f}",
                 "mean_abs_change": f"{mean:.5f}",
                 "max_abs_change": f"{largest:.5f}",
+                **wanted.columns,
                 "direction": what,
                 "layers": options.layers_text,
                 "method": subject.method,
@@ -274,7 +309,9 @@ def _write(
         )
     layers = "" if options.layers is None else f", layers {options.layers_text}"
     footer = f"Edited by {provenance.SOFTWARE}, model {model.name}{layers}. {provenance.DISCLAIMER}."
-    text = provenance.edited(model.name, subject.source, what, ", ".join(options.labels), options.layers_text)
+    text = provenance.edited(
+        model.name, subject.source, what, ", ".join(row["strength"] for row in rows), options.layers_text
+    )
     # The scale is that of the edits: a large residual of the reconstruction saturates and does not hide them.
     limit = difference_limit([*(edits - reconstruction)]) if np.ptp(edits - reconstruction) > 0 else None
     save_png(sheet, edit_sheet(f"{subject.source}    {what}", panels, footer, limit), text)
@@ -284,15 +321,40 @@ def _write(
 
 def _recipe(model: Model, options: EditOptions, inverted: Sequence[Any]) -> str:
     """Stands for all that decides the pictures, besides the original."""
-    parameters = [model.fingerprint, options.direction.digest, options.direction.name, options.labels]
+    parameters: list[Any] = [model.fingerprint, options.direction.digest, options.direction.name]
+    parameters.append(options.labels if options.goal is None else options.goal.parameters)
     return digest([provenance.SOFTWARE, *parameters, options.layers_text, *inverted])
 
 
-def _count(report: ApplyReport, folder: EditedFolder, stems: list[str], edited: int, options: EditOptions) -> None:
-    report.edited += edited
-    report.already_done += len(stems) - edited
-    for stem in stems:
-        report.rows.extend(folder.rows_of(stem, options.labels))
+def _labels_of(folder: EditedFolder, stem: str, recipe: str, options: EditOptions) -> list[str]:
+    return options.labels if options.goal is None else folder.labels_done(stem, recipe)
+
+
+def _is_done(folder: EditedFolder, stem: str, recipe: str, options: EditOptions) -> bool:
+    if options.goal is None:
+        return folder.is_done(stem, options.labels, recipe)
+    rows = folder.rows_of(stem, folder.labels_done(stem, recipe))
+    return options.goal.is_met_by([row["target_ctr"] for row in rows])
+
+
+def _count(
+    report: ApplyReport,
+    folder: EditedFolder,
+    stems: Sequence[tuple[str, str]],
+    waiting: Collection[str],
+    failed: dict[str, tuple[str, str]],
+    options: EditOptions,
+) -> None:
+    """Add some subjects, (stem, recipe) each, to the report."""
+    report.failed += failed.values()
+    report.edited += len(waiting) - len(failed)
+    report.already_done += len(stems) - len(waiting)
+    for stem, recipe in stems:
+        if stem not in failed:
+            rows = folder.rows_of(stem, _labels_of(folder, stem, recipe, options))
+            report.rows += rows
+            if options.goal is not None:
+                report.missed += [row for row in rows if not options.goal.is_reached_in(row)]
 
 
 def _eight_bits(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:

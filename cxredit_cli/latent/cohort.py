@@ -22,6 +22,7 @@ class Cohort:
     unlabelled: list[str]  # sources that no row, or several rows, of the table fit
     both: list[str]  # sources with the positive and the negative label
     neither: int  # labelled sources with neither
+    table_rows: list[int]  # [M] their rows of the label table
     patients_known: bool  # False: the table names no patients, so each image counts as its own
 
 
@@ -31,11 +32,12 @@ def read_label_table(path: Path) -> LabelTable:
         return read_labels(path)
     dataset = Dataset(path)
     columns = zip(dataset.names, dataset.labels, dataset.patient_ids, dataset.views, strict=True)
+    cells: list[tuple[str, ...]] = list(zip(*dataset.columns.values(), strict=True)) or [()] * len(dataset)
     rows = [
-        LabelRow(name, tuple(label for label in labels.split("|") if label), patient, view, ())
-        for name, labels, patient, view in columns
+        LabelRow(name, tuple(label for label in labels.split("|") if label), patient, view, values)
+        for (name, labels, patient, view), values in zip(columns, cells, strict=True)
     ]
-    return LabelTable("dataset", (), rows)
+    return LabelTable("dataset", tuple(dataset.columns), rows)
 
 
 def choose_cohort(sources: Sequence[str], table: LabelTable, positive: str, negative: str) -> Cohort:
@@ -46,6 +48,7 @@ def choose_cohort(sources: Sequence[str], table: LabelTable, positive: str, nega
     rows: list[int] = []
     classes: list[bool] = []
     patients: list[str] = []
+    table_rows: list[int] = []
     unlabelled: list[str] = []
     both: list[str] = []
     neither = 0
@@ -62,6 +65,7 @@ def choose_cohort(sources: Sequence[str], table: LabelTable, positive: str, nega
             rows.append(index)
             classes.append(is_positive)
             patients.append(row.patient_id or f"image {source}")
+            table_rows.append(found)
         else:
             neither += 1
     for label, wanted in ((positive, True), (negative, False)):
@@ -77,5 +81,6 @@ def choose_cohort(sources: Sequence[str], table: LabelTable, positive: str, nega
         unlabelled=unlabelled,
         both=both,
         neither=neither,
+        table_rows=table_rows,
         patients_known=any(row.patient_id not in ("", row.name) for row in table.rows),
     )

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold, cross_val_predict
+from torch import Tensor
 
 from cxredit_cli.errors import InputError
-from cxredit_cli.evaluation.anatomy import FIGURES, Anatomy, measure_images
+from cxredit_cli.evaluation.anatomy import FIGURES, measure_images
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import Progress, SilentProgress
@@ -43,25 +44,31 @@ def measure_generated(
     progress = progress or SilentProgress()
     device = generator.mapping.w_avg.device
     z = torch.randn(n, generator.z_dim, generator=torch.Generator().manual_seed(seed))
-    codes, anatomies = [], list[Anatomy]()
-    tones: dict[str, list[Floats]] = {name: [] for name in TONES}
+    kept, parts = [], list[dict[str, Floats]]()
+    done = 0
     progress.start("Measuring generated images", n)
     with torch.no_grad():
         for part in torch.split(z, batch):
             w = generator.mapping(part.to(device))
-            images = generator.synthesis(w[:, None])
-            anatomies.append(measure_images(network, images, batch))
-            grey = ((images + 1) / 2).clamp(0, 1).flatten(1)
-            for name, share in TONES.items():
-                tones[name].append(torch.quantile(grey, share, dim=1).double().cpu().numpy())
-            codes.append(w.double().cpu().numpy())
-            progress.advance(sum(len(anatomy) for anatomy in anatomies))
+            found, plausible = measure_pictures(network, generator.synthesis(w[:, None]), batch)
+            parts.append({name: values[plausible] for name, values in found.items()})
+            kept.append(w.double().cpu().numpy()[plausible])
+            done += len(part)
+            progress.advance(done)
     progress.finish()
-    anatomy = Anatomy.join(anatomies)
-    kept = anatomy.plausible
-    measures = {name: getattr(anatomy, name)[kept] for name in FIGURES}
-    measures |= {name: np.concatenate(values)[kept] for name, values in tones.items()}
-    return np.concatenate(codes)[kept], measures
+    return np.concatenate(kept), {name: np.concatenate([part[name] for part in parts]) for name in MEASURES}
+
+
+def measure_pictures(
+    network: AnatomyNetwork, images: Tensor, batch: int = 32
+) -> tuple[dict[str, Floats], NDArray[np.bool_]]:
+    """All MEASURES [N] of images [N, 1, R, R] in [-1, 1], and whose outlines are plausible."""
+    anatomy = measure_images(network, images, batch)
+    grey = ((images.float() + 1) / 2).clamp(0, 1).flatten(1)
+    measures: dict[str, Floats] = {name: getattr(anatomy, name) for name in FIGURES}
+    for name, share in TONES.items():
+        measures[name] = torch.quantile(grey, share, dim=1).double().cpu().numpy()
+    return measures, anatomy.plausible
 
 
 def measured_direction(

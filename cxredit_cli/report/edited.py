@@ -20,6 +20,9 @@ COLUMNS = (
     "ssim",
     "mean_abs_change",  # of the edit against the reconstruction, as a share of the grey range
     "max_abs_change",
+    "target_ctr",  # with --target-ctr: what was asked for; two that come out alike stand together, by |
+    "ctr",  # measured on the edit
+    "reconstruction_ctr",  # measured before
     "direction",
     "layers",
     "method",
@@ -73,6 +76,14 @@ class EditedFolder:
             if self._rows.get(path.name, {}).get("recipe") != recipe or not path.exists():
                 return False
         return True
+
+    def labels_done(self, stem: str, recipe: str) -> list[str]:
+        """The strengths, rising, of the edits of `stem` that are there with its sheet, made by the same recipe."""
+        if not self.sheet_path(stem).exists():
+            return []
+        rows = [row for row in self._rows.values() if row["recipe"] == recipe and self._stem_of(row) == stem]
+        present = [row["strength"] for row in rows if (self.folder / row["file"]).exists()]
+        return sorted(present, key=float)
 
     def edit_path(self, stem: str, label: str) -> Path:
         """Where the edit with the strength `label` goes."""

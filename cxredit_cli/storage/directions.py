@@ -1,6 +1,7 @@
 """A direction of change in one generator's latent space, on disk as HDF5.
 
-Layout (schema `cxredit-direction`, version 1): `direction` float32 [1 or num_ws, w_dim], a unit vector, and attributes.
+Layout (schema `cxredit-direction`, version 1): `direction` float32 [1 or num_ws, w_dim], a unit vector, and attributes;
+`calibration`, where it was calibrated, is absent before.
 """
 
 import hashlib
@@ -30,6 +31,7 @@ class Direction:
     sources: list[str] = field(default_factory=list)  # the images that it was found from
     statistics: dict[str, Any] = field(default_factory=dict)  # what was measured when it was found
     model: str = ""  # the model's name, for people
+    calibration: dict[str, Any] = field(default_factory=dict)  # "generated", "real": what strengths do to the anatomy
 
     def check_generator(self, fingerprint: str, path: Path) -> None:
         """Raise MismatchError unless the direction belongs to the generator with `fingerprint`."""
@@ -54,6 +56,8 @@ def write_direction(path: Path, direction: Direction) -> None:
             file.attrs[name] = getattr(direction, name)
         file["sources"] = json.dumps(direction.sources)  # a dataset: attributes hold at most 64 kB
         file["statistics"] = json.dumps(direction.statistics)
+        if direction.calibration:
+            file["calibration"] = json.dumps(direction.calibration)
 
 
 def read_direction(path: Path) -> Direction:
@@ -62,13 +66,14 @@ def read_direction(path: Path) -> Direction:
         vector = np.asarray(file["direction"][()], dtype=np.float32)
         texts = {name: str(file.attrs[name]) for name in ("name", "method", "fingerprint", "model")}
         sources, statistics = (json.loads(file[name].asstr()[()]) for name in ("sources", "statistics"))
+        calibration = json.loads(file["calibration"].asstr()[()]) if "calibration" in file else {}
     norm = float(np.linalg.norm(vector.astype(np.float64)))
     if vector.ndim != 2 or not abs(norm - 1) < 1e-3:
         raise InputError(
             f"{path} should hold a unit vector [1 or num_ws, w_dim], but holds {list(vector.shape)} of norm "
             f"{norm:.3g}; make it again with `cxredit direction` or `cxredit lda`."
         )
-    return Direction(direction=vector, sources=sources, statistics=statistics, **texts)
+    return Direction(direction=vector, sources=sources, statistics=statistics, calibration=calibration, **texts)
 
 
 def find_direction(path: Path | None, model: Path) -> Path:

@@ -1,0 +1,88 @@
+"""`cxredit direction calibrate`: what one unit of strength does, measured and kept in the direction's file."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json
+from cxredit_cli.commands.direction_report import print_calibration
+
+if TYPE_CHECKING:
+    from cxredit_cli.radiographs.geometry import Fit
+
+
+def command(
+    direction: Annotated[Path, typer.Argument(help="The direction; its file receives the figures.")] = Path(
+        "direction.h5"
+    ),
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Generated images, and at most as many real ones.")] = 64,
+    codes: Annotated[Path | None, typer.Option(help="Codes of real images to measure on too.")] = None,
+    images: Annotated[
+        list[str] | None, typer.Option(help="Real images, folders, globs or zips to measure on too; repeatable.")
+    ] = None,
+    sweep: Annotated[str | None, typer.Option(help="Strengths FROM:TO:COUNT; default: by the spread of W.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the images.")] = 0,
+    method: Annotated[str | None, typer.Option(help="For --images: encoder, optimize or hybrid.")] = None,
+    space: Annotated[str | None, typer.Option(help="For --images: w or w+.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="For --images: steps of optimisation.")] = 500,
+    fit: Annotated[str, typer.Option(help="For --images: crop (the centre square) or pad.")] = "crop",
+    model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
+    anatomy: Annotated[Path | None, typer.Option(help="Weights of another anatomy network.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Measure what strengths do to the cardiothoracic ratio and the rest of the anatomy, and keep it in the file.
+
+    On generated images, and on real ones where codes or images are given. `apply --target-ctr` starts from the slope.
+    """
+    from dataclasses import replace
+
+    from cxredit_cli.devices import resolve_device
+    from cxredit_cli.errors import InputError
+    from cxredit_cli.latent import calibration
+    from cxredit_cli.latent.applying import InversionOptions
+    from cxredit_cli.latent.edits import parse_sweep
+    from cxredit_cli.latent.responses import default_strengths
+    from cxredit_cli.radiographs.sources import list_sources
+    from cxredit_cli.storage.anatomy import load_anatomy
+    from cxredit_cli.storage.codes import read_codes
+    from cxredit_cli.storage.directions import read_direction, write_direction
+    from cxredit_cli.storage.models import load_model
+
+    if codes is not None and images:
+        raise InputError("Give --codes or --images, not both.")
+    if fit not in ("crop", "pad"):
+        raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
+    found = read_direction(direction)
+    target = resolve_device(device)
+    loaded = load_model(model, target, ("generator", "encoder") if images else ("generator",))
+    found.check_generator(loaded.fingerprint, direction)
+    held = None if codes is None else read_codes(codes)
+    if held is not None:
+        held.check_generator(loaded.fingerprint)
+    sources = list_sources(images, sys.stdin) if images else []
+    network = load_anatomy(anatomy, target)
+    strengths = default_strengths(loaded.generator, len(found.direction)) if sweep is None else parse_sweep(sweep)
+    if len({*strengths, 0.0}) < 2:
+        raise InputError("--sweep must have strengths besides 0.")
+    progress = ConsoleProgress()
+    measured: dict[str, Any] = dict(found.calibration)
+    common = (loaded, network, found, strengths)
+    measured["generated"] = calibration.calibrate_generated(*common, n, seed, batch, progress)
+    failed: list[tuple[str, str]] = []
+    if held is not None:
+        measured["real"] = calibration.calibrate_codes(*common, held, n, seed, batch, progress)
+    elif sources:
+        inversion = InversionOptions(method, space, steps, fit=cast("Fit", fit))
+        measured["real"], failed = calibration.calibrate_images(*common, sources, inversion, n, seed, batch, progress)
+    write_direction(direction, replace(found, calibration=measured))
+    if json:
+        print_json({"direction": str(direction), "name": found.name, "calibration": measured})
+    else:
+        for kind, title in (("generated", "Generated"), ("real", "Real")):
+            if kind in measured:
+                print_calibration(title, measured[kind])
+    end_batch(failed)

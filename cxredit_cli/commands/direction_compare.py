@@ -1,0 +1,38 @@
+"""`cxredit direction compare`: cosines of directions."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxredit_cli.commands.console import print_json, stdout
+
+
+def command(
+    directions: Annotated[list[Path], typer.Argument(help="Two or more direction files of one generator.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Print the cosines of directions; one of W counts as the same step in every layer of W+."""
+    from rich.table import Table
+
+    from cxredit_cli.errors import InputError
+    from cxredit_cli.latent.comparing import chance_cosine, cosine_table
+    from cxredit_cli.storage.directions import read_direction
+
+    if len(directions) < 2:
+        raise InputError("Only one direction was given; give two or more to compare.")
+    found = [(path, read_direction(path)) for path in directions]
+    cosines = cosine_table(found)
+    chance = chance_cosine([direction for _, direction in found])
+    if json:
+        listed = [
+            {"file": str(path), "name": d.name, "method": d.method, "shape": d.direction.shape} for path, d in found
+        ]
+        print_json({"directions": listed, "cosines": cosines.tolist(), "chance": chance})
+        return
+    table = Table("", *(str(number) for number in range(1, len(found) + 1)))
+    for number, ((path, direction), row) in enumerate(zip(found, cosines, strict=True), start=1):
+        space = "W" if len(direction.direction) == 1 else "W+"
+        table.add_row(f"{number} {path}: {direction.name}, {space}", *(f"{value:+.2f}" for value in row))
+    stdout.print(table)
+    stdout.print(f"Two random directions have a cosine of {chance:.2f} either way (standard deviation).")
