@@ -80,7 +80,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for _name in COMMANDS:
-    app.command(_name)(import_module(f"cxredit_cli.commands.{_name.replace('-', '_')}").command)
+    _module = import_module(f"cxredit_cli.commands.{_name.replace('-', '_')}")
+    if hasattr(_module, "group"):  # a command with commands of its own
+        app.add_typer(_module.group, name=_name)
+    else:
+        app.command(_name)(_module.command)
 
 
 def main() -> None:
