@@ -1,12 +1,14 @@
 """The work that the operations are for: synthesis, its gradient, one training iteration, one step of an inversion."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from cxredit_cli.benchmarks.cases import Case, Outputs, Settings, Work
 from cxredit_cli.inversion.optimize import Search
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
-from cxredit_cli.training.gan import PL_INTERVAL, R1_INTERVAL, begin, set_precision, train_iteration
+from cxredit_cli.training.gan import PL_INTERVAL, R1_INTERVAL, GanConfig, begin, set_precision, train_iteration
 from cxredit_cli.training.growing import plan_stages
 from cxredit_cli.training.logs import Means
 from cxredit_cli.training.presets import gan_config
@@ -17,7 +19,7 @@ def whole_cases(settings: Settings) -> list[Case]:
     # Gradients of an inversion fall below the range of fp16, so `invert` takes bf16 there.
     to_codes = torch.bfloat16 if settings.dtype == torch.float16 else settings.dtype
     shape = (settings.batch, 1, settings.resolution, settings.resolution)
-    cycle = lazy_cycle(settings)
+    cycle = lazy_cycle(settings.pl_weight)
     return [
         Case("generator_forward", shape, settings.dtype, lambda dtype, _: [synthesis(settings, dtype)]),
         Case("generator_forward_backward", shape, settings.dtype, lambda dtype, _: [gradient(settings, dtype)]),
@@ -33,11 +35,11 @@ def whole_cases(settings: Settings) -> list[Case]:
     ]
 
 
-def lazy_cycle(settings: Settings) -> dict[int, tuple[str, float]]:
+def lazy_cycle(pl_weight: float) -> dict[int, tuple[str, float]]:
     """Iterations that differ in which lazy regularisations are due: number -> (what it holds, its share of all)."""
     r1, pl = 1 / R1_INTERVAL, 1 / PL_INTERVAL
     assert R1_INTERVAL % PL_INTERVAL == 0  # R1 falls on an iteration with path length
-    if not settings.pl_weight:
+    if not pl_weight:
         return {1: ("plain", 1 - r1), 0: ("with R1", r1)}
     return {1: ("plain", 1 - pl), PL_INTERVAL: ("with path length", pl - r1), 0: ("with path length and R1", r1)}
 
@@ -101,10 +103,7 @@ def inversion_step(settings: Settings, dtype: torch.dtype) -> Work:
 
 
 def training(settings: Settings, dtype: torch.dtype) -> list[Work]:
-    """One iteration without lazy regularisation, and those with it: the `small` preset at this size.
-
-    The learning rate 0 keeps the weights where they are, so that every repetition does the same.
-    """
+    """One work for each kind of iteration in `lazy_cycle`, of the `small` preset at this size."""
     config = gan_config(
         settings.resolution,
         settings.device,
@@ -117,15 +116,23 @@ def training(settings: Settings, dtype: torch.dtype) -> list[Work]:
             "batch": settings.batch,
             "channel_base": settings.channel_base,
             "channel_max": settings.channel_max,
-            "lr": 0.0,
         },
         seed=0,
     )
-    stages = plan_stages(settings.resolution, None, ())
-    run = begin(config, stages, settings.device, None)
+    return iterations(config, settings.device, dtype)
+
+
+def iterations(config: GanConfig, device: torch.device, dtype: torch.dtype) -> list[Work]:
+    """One work for each kind of iteration in `lazy_cycle`, on random images.
+
+    The learning rate 0 keeps the weights where they are, so that every repetition does the same.
+    """
+    config = replace(config, lr=0.0)
+    side = config.generator.resolution
+    stages = plan_stages(side, None, ())
+    run = begin(config, stages, device, None)
     set_precision(run, dtype)
-    shape = (settings.batch, 1, settings.resolution, settings.resolution)
-    images = SameImages(torch.rand(shape, device=settings.device) * 2 - 1)
+    images = SameImages(torch.rand(config.batch, 1, side, side, device=device) * 2 - 1)
 
     def iteration(number: int) -> Work:
         def work() -> Outputs:
@@ -138,7 +145,7 @@ def training(settings: Settings, dtype: torch.dtype) -> list[Work]:
 
         return work
 
-    return [iteration(number) for number in lazy_cycle(settings)]
+    return [iteration(number) for number in lazy_cycle(config.pl_weight)]
 
 
 class Figures(Means):
