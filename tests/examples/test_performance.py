@@ -1,0 +1,103 @@
+"""The scripts that measure performance, with stand-ins for what takes long or is not at hand."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+# As far as the comparison uses it, with networks of one layer.
+NETWORKS = """
+import torch
+
+class Generator(torch.nn.Module):
+    def __init__(self, z_dim, w_dim, mapping_kwargs, synthesis_kwargs, c_dim, img_resolution, img_channels):
+        super().__init__()
+        self.z_dim, self.w_dim, self.num_ws, self.img_resolution = z_dim, w_dim, 2, img_resolution
+        self.mapping, self.synthesis = torch.nn.Linear(z_dim, w_dim), Synthesis(w_dim, img_resolution)
+
+class Synthesis(torch.nn.Module):
+    def __init__(self, w_dim, side):
+        super().__init__()
+        self.layer, self.side = torch.nn.Linear(w_dim, side * side), side
+
+    def forward(self, ws, noise_mode="random"):
+        return self.layer(ws[:, 0]).reshape(-1, 1, self.side, self.side)
+
+class Discriminator(torch.nn.Module):
+    def __init__(self, c_dim, img_resolution, img_channels, channel_base, channel_max, num_fp16_res, conv_clamp,
+                 epilogue_kwargs):
+        super().__init__()
+        self.layer = torch.nn.Linear(img_resolution**2, 1)
+
+    def forward(self, image, c):
+        return self.layer(image.flatten(1))
+"""
+LOSS = """
+class StyleGAN2Loss:
+    def __init__(self, device, mapping, synthesis, d, augment_pipe, style_mixing_prob, r1_gamma, pl_weight):
+        self.mapping, self.synthesis, self.d = mapping, synthesis, d
+
+    def accumulate_gradients(self, phase, real_img, real_c, gen_z, gen_c, sync, gain):
+        assert phase in ("Gmain", "Greg", "Dmain", "Dreg")
+        self.d(self.synthesis(self.mapping(gen_z)[:, None]), gen_c).mean().backward()
+"""
+
+
+def run(*command: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent), **variables}
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment)
+
+
+def test_beside_another_implementation(tmp_path: Path) -> None:
+    for folder, name, text in [
+        ("training", "networks", NETWORKS),
+        ("training", "loss", LOSS),
+        ("torch_utils/ops", "conv2d_gradfix", "enabled = False"),
+        ("torch_utils/ops", "bias_act", "_plugin = None"),
+        ("torch_utils/ops", "upfirdn2d", "_plugin = None"),
+    ]:
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / f"{name}.py").write_text(text)
+    size = ["--resolution", 16, "--channel-base", 64, "--batch", 2, "--seconds", 0, "--device", "cpu"]
+    done = run(sys.executable, EXAMPLES / "compare_stylegan2_ada.py", tmp_path, *size)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["its_kernels"] is False
+    assert "not in use" in done.stderr
+    assert [result["name"] for result in document["results"]] == ["generator_forward", "training_iteration"]
+    for result in document["results"]:
+        assert result["ratio"] == pytest.approx(result["stylegan2_ada_s"] / result["median_s"])
+
+
+def test_a_folder_that_is_no_checkout_is_said(tmp_path: Path) -> None:
+    done = run(sys.executable, EXAMPLES / "compare_stylegan2_ada.py", tmp_path)
+    assert done.returncode == 2
+    assert "no clone of stylegan2-ada-pytorch" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="a bash script")
+def test_one_command_measures_what_is_missing_and_tabulates_all(tmp_path: Path) -> None:
+    result = {"name": "bias_act", "dtype": "float32", "shape": [8, 128], "median_s": 0.5, "reference_s": 1.0}
+    result |= {"ratio": 2.0, "img_per_s": 16.0, "bandwidth_share": 0.25, "peak_share": None}
+    settings = {"resolution": 64, "batch": 8, "channel_base": 16384, "channel_max": 512}
+    document = {"device": "a processor", "torch": "2", "reference": "r", "settings": settings, "results": [result]}
+    stand_in = tmp_path / "bench"
+    stand_in.write_text(f"#!/bin/sh\necho \"$@\" >>{tmp_path}/calls\ncat <<'E'\n{json.dumps(document)}\nE\n")
+    stand_in.chmod(0o755)
+    variables = {"CXREDIT": str(stand_in), "PYTHON": sys.executable, "OUTPUT": str(tmp_path / "out"), "DEVICE": "cpu"}
+    first = run(EXAMPLES / "measure_performance.sh", **variables)
+    assert first.returncode == 0, first.stderr
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert all(call.startswith("bench --device cpu") and "--json" in call for call in calls)
+    assert "| `bias_act` | 8 x 64x64 | 16384, 512 | float32 | 500 | 1e+03 | 2.00 | 16 | 25% |  |" in first.stdout
+    assert (tmp_path / "out" / "tables.md").read_text() == first.stdout
+
+    next((tmp_path / "out").glob("*.json")).unlink()
+    assert run(EXAMPLES / "measure_performance.sh", **variables).returncode == 0
+    assert len((tmp_path / "calls").read_text().splitlines()) == len(calls) + 1
