@@ -46,9 +46,21 @@ def scale_out(
     as it is. `gain` must be positive.
     """
     arguments = (x, bias, act, gain, clamp, scale, noise, noise_strength, next_scale)
-    if path_for(x) == "reference":
-        return scale_out_reference(*arguments)
-    return scale_out_torch(*arguments)
+    path = path_for(x)
+    if path == "kernels":
+        from cxredit_cli.ops.cuda import scale_out_kernels
+
+        return scale_out_kernels(*arguments)
+    return scale_out_reference(*arguments) if path == "reference" else scale_out_torch(*arguments)
+
+
+def scale_in(x: Tensor, scale: Tensor) -> Tensor:
+    """x [N, C, ...] times scale [N, C], in x's dtype: what comes before a modulated convolution."""
+    if path_for(x) == "kernels":
+        from cxredit_cli.ops.cuda import scale_in_kernels
+
+        return scale_in_kernels(x, scale)
+    return x * over_channels(scale, x).to(x.dtype)
 
 
 def scale_out_torch(

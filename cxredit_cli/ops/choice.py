@@ -11,13 +11,15 @@ from typing import Literal
 
 from torch import Tensor
 
+from cxredit_cli.ops.kernels.state import usable
+
 Path = Literal["reference", "torch", "kernels"]
 _asked_for: ContextVar[Path | None] = ContextVar("asked_for", default=None)
 
 
 def path_for(x: Tensor) -> Path:
     """The implementation for an operation on `x`."""
-    return _asked_for.get() or "torch"
+    return _asked_for.get() or ("kernels" if x.is_cuda and usable(x.device) else "torch")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxredit_cli.ops.bias_act import Activation, over_channels, scale_out, scale_out_reference
+from cxredit_cli.ops.bias_act import Activation, scale_in, scale_out, scale_out_reference
 from cxredit_cli.ops.choice import path_for
 from cxredit_cli.ops.conv2d import conv2d, pointwise_conv2d, upsampling_conv2d
 from cxredit_cli.ops.upfirdn2d import downsample2d, upfirdn2d, upsample2d
@@ -64,7 +64,7 @@ def modulated_conv2d(
         # Few outputs: each sample's own matrix costs less than a pass over x.
         y = pointwise_conv2d(x, (w * styles[:, None, :, None, None]).to(x.dtype))
     else:
-        y = conv2d(x if scaled else x * over_channels(styles, x).to(x.dtype), w, up, down, kernel)
+        y = conv2d(x if scaled else scale_in(x, styles), w, up, down, kernel)
     next_scale = None if next_styles is None else within_half_range(next_styles, x.dtype)
     return scale_out(y, bias, act, 1.0, clamp, scale, noise, noise_strength, next_scale)
 

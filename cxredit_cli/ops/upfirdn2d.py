@@ -34,9 +34,12 @@ def upfirdn2d(
 ) -> Tensor:
     """Resample [N, C, H, W] by up/down with `kernel` [kh, kw]; see the module for the conventions."""
     arguments = (x, kernel, up, down, padding, flip_filter, gain)
-    if path_for(x) == "reference":
-        return upfirdn2d_reference(*arguments)
-    return upfirdn2d_torch(*arguments)
+    path = path_for(x)
+    if path == "kernels":
+        from cxredit_cli.ops.cuda import upfirdn2d_kernels
+
+        return upfirdn2d_kernels(*arguments)
+    return upfirdn2d_reference(*arguments) if path == "reference" else upfirdn2d_torch(*arguments)
 
 
 def upfirdn2d_torch(
