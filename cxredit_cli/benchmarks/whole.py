@@ -95,7 +95,7 @@ def inversion_step(settings: Settings, dtype: torch.dtype) -> Work:
 
     def work() -> Outputs:
         loss = search.look()
-        search.move(loss, length=0.0)
+        search.move(loss, 0.0)
         assert search.delta.grad is not None
         return Outputs([loss.detach()], [[search.delta.grad]])
 
