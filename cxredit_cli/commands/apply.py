@@ -147,7 +147,8 @@ def _print(report: "ApplyReport", output: Path) -> None:
     if len(report.rows) > SHOWN:
         stdout.print(f"and {len(report.rows) - SHOWN} more in {output / 'manifest.csv'}", markup=False)
     kept = f", {report.already_done} were there already" if report.already_done else ""
-    failed = f", {len(report.failed)} could not be read" if report.failed else ""
+    why = "could not be read or measured" if report.rows and report.rows[0]["target_ctr"] else "could not be read"
+    failed = f", {len(report.failed)} {why}" if report.failed else ""
     stdout.print(f"{report.edited} images edited{kept}{failed}; sheets and manifest.csv are in {output}", markup=False)
 
 

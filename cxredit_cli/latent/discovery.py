@@ -152,9 +152,7 @@ def file_name(direction: Direction, folder: Path) -> Path:
 
 
 def _mapped(generator: Generator, samples: int, seed: int) -> Floats:
-    z = torch.randn(samples, generator.z_dim, generator=torch.Generator().manual_seed(seed))
-    w = generator.mapping(z.to(generator.mapping.w_avg.device))
-    return np.asarray(w.double().cpu().numpy())
+    return np.asarray(random_codes(generator, seed, range(samples))[:, 0].double().cpu().numpy())
 
 
 def _spread(vector: Floats, num_ws: int, layers: Sequence[int] | None) -> Floats:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.evaluation.anatomy import FIGURES, measure_images
+from cxredit_cli.latent.generation import random_codes
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import Progress, SilentProgress
@@ -42,19 +43,15 @@ def measure_generated(
 ) -> tuple[Floats, dict[str, Floats]]:
     """Codes [M, w_dim] of `n` random z and the measures [M] of their images; implausible ones are left out (M <= n)."""
     progress = progress or SilentProgress()
-    device = generator.mapping.w_avg.device
-    z = torch.randn(n, generator.z_dim, generator=torch.Generator().manual_seed(seed))
     kept, parts = [], list[dict[str, Floats]]()
-    done = 0
     progress.start("Measuring generated images", n)
     with torch.no_grad():
-        for part in torch.split(z, batch):
-            w = generator.mapping(part.to(device))
-            found, plausible = measure_pictures(network, generator.synthesis(w[:, None]), batch)
+        for start in range(0, n, batch):
+            w = random_codes(generator, seed, range(start, min(start + batch, n)))
+            found, plausible = measure_pictures(network, generator.synthesis(w), batch)
             parts.append({name: values[plausible] for name, values in found.items()})
-            kept.append(w.double().cpu().numpy()[plausible])
-            done += len(part)
-            progress.advance(done)
+            kept.append(w[:, 0].double().cpu().numpy()[plausible])
+            progress.advance(start + len(w))
     progress.finish()
     return np.concatenate(kept), {name: np.concatenate([part[name] for part in parts]) for name in MEASURES}
 

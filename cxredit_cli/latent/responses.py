@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxredit_cli.latent.edits import edit
+from cxredit_cli.latent.generation import random_codes
 from cxredit_cli.latent.measured import MEASURES, measure_pictures
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.networks.generator import Generator
 
 Floats = NDArray[np.float64]
 
+SPREAD_SAMPLES = 1024
 HALFWAY = 0.5  # of the root mean square distance of a random code from the mean code: an edit still looks like a chest
 
 
@@ -48,13 +50,13 @@ def reach(generator: Generator, rows: int) -> float:
 
     `rows` of the direction are 1 in W, num_ws in W+, where a unit vector spreads over all layers and each moves less.
     """
-    variance = generator.w_statistics(2048)[1].double().square().sum().item()
-    return HALFWAY * float(np.sqrt(variance * rows))
+    w = random_codes(generator, 0, range(SPREAD_SAMPLES))[:, 0].double()
+    return HALFWAY * float((w.var(dim=0).sum() * rows).sqrt())
 
 
 def widest(generator: Generator, rows: int) -> float:
-    """The largest strength that a search may use: 1.5 times `reach`, rounded to two digits."""
-    return float(f"{1.5 * reach(generator, rows):.2g}")
+    """The largest strength that a search may use, rounded to two digits: a quarter further than `reach`."""
+    return float(f"{1.25 * reach(generator, rows):.2g}")
 
 
 def default_strengths(generator: Generator, rows: int, count: int = 7) -> list[float]:

@@ -14,6 +14,7 @@ ROUNDS = 14  # of measurements, the first at strength 0
 GROWTH = 2.5  # the next strength beyond what was tried is at most this much further
 STEP = 0.01  # strengths are multiples of it, so that file names stay short
 NARROW = 0.005  # of the limit: a bracket of this width holds no better strength than noise of the measure allows
+GAPS = 8  # parts of the limit: no wider gap is left untried where the target seems out of reach
 EDGE = 32  # parts of the limit: the last plausible strength is sought this finely
 FLAT = 1e-6  # a rise a unit of strength below which the sign says nothing
 
@@ -41,9 +42,10 @@ def solve(
 
     `measure(rows, strengths)` gives the measure of some pictures, nan where it cannot be trusted (no strength beyond
     such a one is tried). `slope` is the measure's rise a unit of strength by calibration, None where unknown. Each
-    picture takes its first step by the slope, then secants from its own measurements, kept within the bracket of the
-    two strengths nearest to the target on either side (regula falsi, halved where an end stays: the Illinois rule,
-    Dowell and Jarratt 1971). Where the target is out of reach the nearest strength that was tried is the answer.
+    picture takes its first step by the slope, and stays on the side where by calibration the target lies; then secants
+    from its own measurements, kept within the bracket of the two strengths nearest to the target on either side (regula
+    falsi, halved where an end stays: the Illinois rule, Dowell and Jarratt 1971). Where no bracket is found up to the
+    limit, the widest gaps between the strengths are tried; the nearest one that was tried is the answer.
     """
     count = len(targets)
     rows = np.arange(count)
@@ -111,6 +113,8 @@ class _Search:
             return None
         bracket = self._bracket()
         guess = self._outwards() if bracket is None else self._within(*bracket)
+        if guess is None and bracket is None:
+            guess = self._in_a_gap()
         if guess is None:
             return None
         guess = round(round(float(np.clip(guess, -self._end(-1.0), self._end(1.0))) / STEP) * STEP, 6) or 0.0
@@ -135,17 +139,29 @@ class _Search:
 
     def _outwards(self) -> float | None:
         """Beyond what was tried, on the side where the target should be."""
-        slope = self._own_slope()
+        own = self._own_slope()
+        slope = self.slope or own
         if slope is None:
             return self.limit / 4
-        side = -np.sign(self.tried[0.0] / slope)
+        side = -float(np.sign(self.tried[0.0] / slope))
         end = max(self.tried) if side > 0 else min(self.tried)
-        step = abs(self.tried[end] / slope)
-        if len(self.tried) > 1:
-            furthest = max(map(abs, self.tried))
-            step = np.clip(step, self.limit / 16, GROWTH * max(furthest, self.limit / 16))
-        guess = float(np.clip(end + side * step, -self._end(-1.0), self._end(1.0)))
-        return None if guess == end else guess
+        furthest = max(map(abs, self.tried))
+        least, most = self.limit / 16, GROWTH * max(furthest, self.limit / 16)
+        if own is None:  # the first step, as the calibration says
+            step = abs(self.tried[end] / slope)
+        elif own * slope > 0:
+            step = float(np.clip(abs(self.tried[end] / own), least, most))
+        else:  # so far the picture does the opposite
+            step = most
+        guess = end + side * step
+        guess = float(np.clip(guess, -self._end(-1.0), self._end(1.0)))
+        return None if abs(guess - end) < STEP else guess
+
+    def _in_a_gap(self) -> float | None:
+        """The middle of the widest gap between neighbouring strengths that were tried, where it is wide."""
+        gaps = [(b - a, (a + b) / 2) for a, b in pairwise(sorted(self.tried))]
+        width, middle = max(gaps, default=(0.0, 0.0))
+        return middle if width > self.limit / GAPS else None
 
     def _end(self, side: float) -> float:
         """How far to go to one side: the limit, or halfway to what cannot be measured, until that is near."""
@@ -156,9 +172,9 @@ class _Search:
         return (inside + forbidden) / 2 if forbidden - inside > self.limit / EDGE else inside
 
     def _own_slope(self) -> float | None:
-        """The secant over everything that was tried; at first the calibration's slope."""
+        """The secant over everything that was tried; None at first."""
         if len(self.tried) == 1:
-            return self.slope
+            return None
         first, last = min(self.tried), max(self.tried)
         rise = (self.tried[last] - self.tried[first]) / (last - first)
         return rise if abs(rise) > FLAT else self.slope or FLAT

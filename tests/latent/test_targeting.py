@@ -31,7 +31,7 @@ def test_a_line_with_the_calibrated_slope_takes_one_step() -> None:
     start=st.floats(0.35, 0.55),
     rise=st.floats(0.05, 0.3),
     width=st.floats(3, 30),
-    guessed=st.sampled_from([0.002, 0.01, 0.05, -0.01, None]),
+    guessed=st.sampled_from([0.002, 0.01, 0.05, None]),
     target=st.floats(0.3, 0.7),
 )
 def test_any_rising_curve_is_solved_whatever_the_calibration_says(start, rise, width, guessed, target) -> None:
@@ -83,3 +83,21 @@ def test_a_direction_that_does_nothing_ends_at_the_nearest_strength() -> None:
     assert found.strength[0] == 0
     assert not found.reached[0]
     assert len(calls) <= 14
+
+
+def test_a_picture_that_does_the_opposite_is_not_turned_round() -> None:
+    found, _ = solve_curve(lambda row, s: 0.45 - 0.01 * s, [0.55], slope=0.01)
+    assert found.strength[0] == 0  # a smaller heart at positive strength does not make negative strength the disease
+    assert not found.reached[0]
+
+
+def test_gaps_are_searched_where_a_curve_turns_back() -> None:
+    found, _ = solve_curve(lambda row, s: 0.45 + 0.06 * np.sin(max(s, 0) * np.pi / 20), [0.52], slope=0.001)
+    assert found.strength[0] == pytest.approx(10, abs=1.5)
+    assert found.value[0] == pytest.approx(0.51, abs=0.003)
+
+
+def test_without_a_calibration_either_side_is_tried() -> None:
+    found, _ = solve_curve(lambda row, s: 0.45 - 0.01 * s, [0.55], slope=None)
+    assert found.reached[0]
+    assert found.strength[0] == pytest.approx(-10, abs=0.5)
