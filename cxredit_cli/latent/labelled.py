@@ -24,7 +24,7 @@ LabelMethod = Literal["means", "lda", "logistic", "svm"]
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # sklearn's C for codes of unit variance: from means to a free fit
 INNER_FOLDS = 3
 CONTROL_WEIGHT = 30.0  # controls enter this much larger than codes: the penalty, which goes by the weights, spares them
-PERMUTATIONS = 1000
+PERMUTATIONS = 200
 MAX_ITERATIONS = 5000
 
 
