@@ -92,6 +92,8 @@ def labelled_direction(
     cohort = _Cohort(x, none if controls is None else controls, positive, patient)
     fold = assign_folds(positive, patient, folds, seed)
     controlled = cohort.controls.shape[1] > 0
+    if controlled:
+        _check_overlap(cohort)
     plain = _Cohort(cohort.x, none, positive, patient)
     progress.start("Fitting", (folds + 1) * (1 + controlled), unit="fit")
     done = 0
@@ -113,6 +115,16 @@ def labelled_direction(
         step()
     progress.finish()
     return Labelled(fit.axis, statistics)
+
+
+def _check_overlap(cohort: _Cohort) -> None:
+    """Raise InputError where the label is a linear function of the controls: there is nothing left to compare."""
+    labels = cohort.positive.astype(np.float64)[:, None]
+    if Residuals.fit(labels, cohort.controls).explained(labels, cohort.controls) > 1 - 1e-6:
+        raise InputError(
+            "The controls have the two classes apart already, so nothing is left for the codes to explain; control for "
+            "something that both classes share."
+        )
 
 
 def _describe(cohort: _Cohort, fit: _Fit, scores: Floats, fold: NDArray[np.int64], seed: int) -> dict[str, Any]:

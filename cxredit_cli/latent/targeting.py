@@ -13,7 +13,6 @@ Ints = NDArray[np.int64]
 ROUNDS = 14  # of measurements, the first at strength 0
 GROWTH = 2.5  # the next strength beyond what was tried is at most this much further
 STEP = 0.01  # strengths are multiples of it, so that file names stay short
-NARROW = 0.005  # of the limit: a bracket of this width holds no better strength than noise of the measure allows
 GAPS = 8  # parts of the limit: no wider gap is left untried where the target seems out of reach
 EDGE = 32  # parts of the limit: the last plausible strength is sought this finely
 FLAT = 1e-6  # a rise a unit of strength below which the sign says nothing
@@ -128,7 +127,7 @@ class _Search:
 
     def _within(self, a: float, b: float) -> float | None:
         """Regula falsi between two strengths; an end that stays while the other moves counts half."""
-        if b - a <= max(NARROW * self.limit, 2 * STEP):
+        if b - a <= 2 * STEP:
             return None
         for end in (a, b):
             if end not in self._history[-2:]:
