@@ -20,7 +20,7 @@ from cxredit_cli.ops.kernels.compiler import KernelError
 from cxredit_cli.ops.kernels.tensors import MOST_ELEMENTS, memory_format, within_limits
 from cxredit_cli.ops.upfirdn2d import upfirdn2d_torch
 
-_library = torch.library.Library("cxredit", "DEF")
+_library: Any = torch.library.Library("cxredit", "DEF")  # type: ignore[no-untyped-call]
 _PARTS = "Tensor? scale, Tensor? noise, Tensor? strength, Tensor? bias, Tensor? next_scale"
 _ACTIVATION = "float gain, float slope, float limit"
 _library.define(
@@ -55,7 +55,7 @@ def upfirdn2d_kernels(
 
 
 def scale_in_kernels(x: Tensor, scale: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """x [N, C, ...] * scale [N, C] in `dtype` or x's; channels_last, which is what convolutions of many channels want."""
+    """x [N, C, ...] * scale [N, C] in `dtype` or x's; channels_last, which convolutions of many channels want."""
     dtype = x.dtype if dtype is None else dtype
     casts = dtype == x.dtype or (x.dtype == torch.float32 and dtype in (torch.float16, torch.bfloat16))
     if not _takes(x) or not casts:

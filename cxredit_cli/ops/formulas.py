@@ -57,7 +57,7 @@ def scale_out_backward(grad: Tensor, x: Tensor, parts: Parts, gain: float, slope
 def scale_out_second(
     grads: Sequence[Tensor | None], grad: Tensor, x: Tensor, parts: Parts, gain: float, slope: float, limit: float
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients, of grad, x and the parts, of the sum of each result of `scale_out_backward` times its entry in `grads`.
+    """Gradients of the sum of each result of `scale_out_backward` times its entry in `grads`: of grad, x and the parts.
 
     That sum is the change of y along `grads`, times grad: with z' = the change of z along them,
     L = sum grad * (next_scale * derivative * z' + next_scale' * a). The derivative is constant but for single points.

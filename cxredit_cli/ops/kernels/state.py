@@ -1,4 +1,4 @@
-"""Whether the kernels are used on a device: asked for by CXREDIT_KERNELS, tried once, and given up for good if they fail.
+"""Whether the kernels are used on a device: as CXREDIT_KERNELS says, tried once, and given up for good if they fail.
 
 auto (the default) uses them where they work, and says once where they do not; on makes that an error; off leaves every
 operation to torch.

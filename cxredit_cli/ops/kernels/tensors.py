@@ -24,7 +24,7 @@ def memory_format(x: Tensor) -> torch.memory_format:
 
 def within_limits(x: Tensor) -> bool:
     """Whether the kernels take a tensor of this type and size."""
-    return x.dtype in SUFFIXES and 0 < x.numel() and x.numel() // len(x) < MOST_ELEMENTS
+    return x.dtype in SUFFIXES and x.numel() > 0 and x.numel() // len(x) < MOST_ELEMENTS
 
 
 def aligned(*tensors: Tensor | None) -> bool:
@@ -72,7 +72,7 @@ class Pass:
 
 
 def plan(layout: str, samples: int, channels: int, pixels: int, vector: int, most_rounds: int) -> Pass:
-    """Cut a pass into blocks; `vector` elements at once, where that is possible, and up to `most_rounds` in a thread."""
+    """Cut a pass into blocks: `vector` elements at once where that is possible, up to `most_rounds` in a thread."""
     width = "wide"
     if (channels if layout == "channels_last" else pixels) % vector:
         vector = 1
