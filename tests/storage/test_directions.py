@@ -13,7 +13,7 @@ VECTOR = np.zeros((2, 4), dtype=np.float32)
 VECTOR[0, 1], VECTOR[1, 2] = 0.6, -0.8
 DIRECTION = Direction(
     direction=VECTOR, name="Cardiomegaly", method="lda", fingerprint="0123456789abcdef", sources=["a.png", "ü.dcm"],
-    statistics={"auc": 0.75, "interval": [0.6, 0.9]}, model="tiny",
+    statistics={"auc": 0.75, "interval": [0.6, 0.9]}, model="tiny", calibration={"real": {"slope": 0.01}},
 )  # fmt: skip
 
 
@@ -22,9 +22,16 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_direction(path, DIRECTION)
     found = read_direction(path)
     np.testing.assert_array_equal(found.direction, VECTOR)
-    for name in ("name", "method", "fingerprint", "sources", "statistics", "model", "digest"):
+    for name in ("name", "method", "fingerprint", "sources", "statistics", "model", "calibration", "digest"):
         assert getattr(found, name) == getattr(DIRECTION, name)
     assert [file.name for file in path.parent.iterdir()] == ["direction.h5"]  # nothing is left aside
+
+
+def test_files_from_before_calibrations_are_read(tmp_path: Path) -> None:
+    write_direction(tmp_path / "d.h5", Direction(VECTOR, "x", "lda", "f" * 16))
+    with h5py.File(tmp_path / "d.h5") as file:
+        assert "calibration" not in file
+    assert read_direction(tmp_path / "d.h5").calibration == {}
 
 
 def test_many_sources_fit(tmp_path: Path) -> None:
