@@ -16,6 +16,7 @@ COMMANDS = (
     "train-gan",
     "train-encoder",
     "invert",
+    "edit-heart",
     "direction",
     "lda",
     "apply",

@@ -24,8 +24,30 @@ def command(
         str | None, typer.Option(help="encoder, optimize or hybrid. Default: hybrid, without an encoder optimize.")
     ] = None,
     space: Annotated[str | None, typer.Option(help="w or w+. Default: the encoder's, for optimize w.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of optimisation.")] = 500,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the search: encoder (hybrid), mean or nearest (optimize): the best of 1024 random codes."
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Of optimisation, at most.")] = 150,
+    target_psnr: Annotated[float | None, typer.Option(help="Stop an image that reaches so many dB.")] = None,
+    patience: Annotated[
+        int, typer.Option(min=0, help="Stop an image that gained less than 0.05 dB in so many steps; 0: never.")
+    ] = 50,
+    perceptual_weight: Annotated[
+        float, typer.Option(min=0, help="Of how alike the images look to the model's own discriminator.")
+    ] = 0.0,
     fit_noise: Annotated[bool, typer.Option("--fit-noise", help="Fit the noise maps too; codes keep them.")] = False,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Bend the generator for each image (pivotal tuning); codes keep how.")
+    ] = False,
+    tune_steps: Annotated[int, typer.Option(min=1, help="Of --tune.")] = 100,
+    tune_rank: Annotated[int, typer.Option(min=1, help="Of --tune: of each layer's change; more is larger.")] = 4,
+    shard: Annotated[
+        str | None, typer.Option(help="Do part I of N, such as 2/4 (-> codes.2-of-4.h5). Under torchrun: its own.")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Put parts together: codes.*-of-4.h5 -> codes.h5.")] = False,
     split: Annotated[str | None, typer.Option(help="Of a dataset: train or val.")] = None,
     label: Annotated[str | None, typer.Option(help="Of a dataset: images with this label.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="No more than the first so many images.")] = None,
@@ -40,29 +62,64 @@ def command(
 
     Run again to carry on: images that the file holds already are skipped.
     """
-    from cxredit_cli.devices import resolve_device
-    from cxredit_cli.inversion.invert import choose_method, choose_space, gradient_precision
-    from cxredit_cli.inversion.inverting import InvertOptions, invert_to_file
-    from cxredit_cli.inversion.targets import choose_fit, list_targets
-    from cxredit_cli.storage.models import load_model
+    import os
 
-    target_device = resolve_device(device)
+    if merge:
+        _merge(inputs, output, json)
+        return
+
+    import torch
+
+    from cxredit_cli.devices import resolve_device
+    from cxredit_cli.inversion.invert import choose_method, choose_space, choose_start, gradient_precision
+    from cxredit_cli.inversion.inverting import InvertOptions, invert_to_file
+    from cxredit_cli.inversion.optimize import Settings
+    from cxredit_cli.inversion.sharding import choose_device, choose_shard
+    from cxredit_cli.inversion.targets import choose_fit, list_targets
+    from cxredit_cli.inversion.tuning import TuneSettings
+    from cxredit_cli.storage.models import DISCRIMINATOR, ENCODER, GENERATOR, load_model
+
+    part = choose_shard(shard, os.environ)
+    target_device = resolve_device(choose_device(device, os.environ, torch.cuda.device_count()))
     dtype = gradient_precision(precision, target_device)
     targets = list_targets(inputs, sys.stdin, split, label, limit)
-    loaded = load_model(model, target_device)
+    parts = (GENERATOR, ENCODER, DISCRIMINATOR) if perceptual_weight else (GENERATOR, ENCODER)
+    loaded = load_model(model, target_device, parts)
     loaded.generator.synthesis.precision = dtype
+    if method is None and start in ("mean", "nearest"):
+        method = "optimize"
     chosen = choose_method(loaded, method)
     if method is None and chosen == "optimize":
         stderr.print(f"The model in {loaded.path} has no encoder: using --method optimize.", markup=False)
     options = InvertOptions(
-        chosen, choose_space(loaded, chosen, space), choose_fit(targets, fit), steps, batch, fit_noise
+        chosen,
+        choose_space(loaded, chosen, space),
+        choose_fit(targets, fit),
+        steps,
+        batch,
+        fit_noise,
+        choose_start(loaded, chosen, start),
+        Settings(perceptual_weight=perceptual_weight, target_psnr=target_psnr, patience=patience or None),
+        TuneSettings(tune_steps, tune_rank) if tune else None,
+        part,
     )
-    report = invert_to_file(loaded, targets, options, output, ConsoleProgress(), grid)
+    output = part.path(output)
+    report = invert_to_file(loaded, part.of(targets, batch), options, output, ConsoleProgress(), grid)
     if json:
         print_json(_document(report, output, chosen, options.space))
     else:
         _print(report, output)
     end_batch(report.failed)
+
+
+def _merge(inputs: list[str], output: Path, json: bool) -> None:
+    from cxredit_cli.inversion.sharding import merge
+
+    count = merge([Path(given) for given in inputs], output)
+    if json:
+        print_json({"codes": str(output), "parts": inputs, "count": count})
+    else:
+        stdout.print(f"{output}: {count} codes of {len(inputs)} parts", markup=False)
 
 
 def _document(report: "InvertReport", output: Path, method: str, space: str) -> dict[str, object]:

@@ -13,6 +13,12 @@ def command(
     model: Annotated[Path | None, typer.Option(help="The model folder that gets the encoder; default ./model.")] = None,
     depth: Annotated[int, typer.Option(help="Of each of the two ResNets: 18, 34, 50 or 101.")] = 101,
     width: Annotated[int, typer.Option(help="Channels of the ResNets' stems; smaller is faster.")] = 64,
+    passes: Annotated[
+        int, typer.Option(min=1, help="Of the encoder over an image; each corrects the last (ReStyle).")
+    ] = 1,
+    collaborate: Annotated[
+        int, typer.Option(min=0, help="Steps of optimisation whose codes of real images teach the encoder; 0: none.")
+    ] = 0,
     space: Annotated[str, typer.Option(help="w, or w+ for a code a layer.")] = "w",
     batch: Annotated[int, typer.Option(min=1, help="Synthetic and as many real images an iteration.")] = 16,
     kimg: Annotated[float | None, typer.Option(help="Stop after this many thousand real images in all.")] = None,
@@ -66,6 +72,8 @@ def command(
         space="w" if space == "w" else "w+",
         depth=depth,
         width=width,
+        passes=passes,
+        collaborate=collaborate,
         batch=batch,
         seed=seed,
         learning_rate=lr,

@@ -188,7 +188,10 @@ def read_pictures(groups: Sequence[Group], resolution: int, fit: Fit = "crop", b
                 part = slice(start, start + batch)
                 noise = group.codes.noise(part)
                 layers = None if noise is None else [torch.from_numpy(layer)[:, None] for layer in noise]
-                (images,) = synthesize(group.model.generator, torch.from_numpy(group.codes.w[part]), layers, batch)
+                deltas = group.codes.tuning(part)
+                tuning = None if deltas is None else torch.from_numpy(deltas)
+                w = torch.from_numpy(group.codes.w[part])
+                (images,) = synthesize(group.model.generator, w, layers, batch, tuning)
                 for name, image in zip(group.codes.source[part], images, strict=True):
                     yield Picture(group.given, name, (image[0].numpy() + 1) / 2)
 

@@ -1,4 +1,4 @@
-"""Inversion by the encoder: one pass of E for each image."""
+"""Inversion by the encoder: one pass of E for each image, or as many as it was trained for."""
 
 from typing import Literal
 
@@ -22,8 +22,18 @@ def encode(
     results = []
     for part in torch.split(images.float(), batch):
         part = part.to(device)
-        results.append(measure(generator, part, to_space(encoder(part), space, generator.num_ws)))
+        results.append(
+            measure(generator, part, to_space(all_passes(encoder, generator, part), space, generator.num_ws))
+        )
     return join(results)
+
+
+def all_passes(encoder: Encoder, generator: Generator, images: Tensor) -> Tensor:
+    """The codes [N, num_outputs, w_dim] of images after all passes of E."""
+    w: Tensor = encoder(images)
+    for _ in range(encoder.config.passes - 1):
+        w = encoder(images, made=generator.synthesis(w).clamp(-1, 1), start=w)
+    return w
 
 
 def to_space(w: Tensor, space: Space | None, num_ws: int) -> Tensor:

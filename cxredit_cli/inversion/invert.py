@@ -7,14 +7,19 @@ from torch import Tensor
 
 from cxredit_cli.devices import resolve_precision
 from cxredit_cli.errors import InputError
+from cxredit_cli.inversion.curvature import search_basis
 from cxredit_cli.inversion.encode import Space, encode
-from cxredit_cli.inversion.optimize import optimize
+from cxredit_cli.inversion.optimize import DEFAULT, Settings, optimize
+from cxredit_cli.inversion.optimize import STEPS as STEPS
+from cxredit_cli.inversion.perceptual import model_features
 from cxredit_cli.inversion.result import InversionResult
+from cxredit_cli.inversion.starts import RandomCodes
+from cxredit_cli.inversion.tuning import TuneSettings, measure_tuned, tune
 from cxredit_cli.progress import Progress
 from cxredit_cli.storage.models import Model
 
 Method = Literal["encoder", "optimize", "hybrid"]
-STEPS = 500
+Start = Literal["encoder", "mean", "nearest"]
 
 
 def choose_method(model: Model, method: str | None) -> Method:
@@ -59,6 +64,24 @@ def gradient_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16
 
 
+def choose_start(model: Model, method: Method, start: str | None) -> Start:
+    """Where the search begins: `start`, else the encoder for hybrid and the mean code for optimize.
+
+    Raises InputError for an unknown one, and for one that contradicts the method.
+    """
+    usual: Start = "mean" if method == "optimize" else "encoder"
+    if start is None or start == usual:
+        return usual
+    if start not in get_args(Start):
+        raise InputError(f"--start must be encoder, mean or nearest, but it is '{start}'.")
+    if method == "optimize" and start == "nearest":
+        return "nearest"
+    raise InputError(
+        f"--method {method} begins with --start {usual}; for --start {start} use --method "
+        f"{'hybrid' if start == 'encoder' else 'optimize'}."
+    )
+
+
 def invert(
     model: Model,
     images: Tensor,
@@ -69,25 +92,44 @@ def invert(
     fit_noise: bool = False,
     progress: Progress | None = None,
     done: float = 0,
+    *,
+    start: str | None = None,
+    settings: Settings = DEFAULT,
+    candidates: RandomCodes | None = None,
+    tuning: TuneSettings | None = None,
 ) -> InversionResult:
     """Invert images [N, 1, R, R] in [-1, 1]; None takes the model's best method and its space.
 
-    `encoder` is one pass of E, `optimize` starts from the mean code, `hybrid` from E's answer. `progress` counts images
-    from `done` on; the caller starts and finishes it.
+    `encoder` is all passes of E, `optimize` starts from the mean code or the nearest random code, `hybrid` from E's
+    answer. `candidates` are the random codes, made here if they are needed and not given; `tuning` bends the generator
+    for each image. `progress` counts images from `done` on; the caller starts and finishes it.
     """
     chosen = choose_method(model, method)
     where = choose_space(model, chosen, space)
+    begin = choose_start(model, chosen, start)
     if chosen == "encoder" and fit_noise:
         raise InputError("--fit-noise needs --method optimize or hybrid; an encoder gives a code and no noise.")
-    start = None
-    if chosen != "optimize":
+    generator = model.generator
+    first = None
+    if begin == "encoder":
         assert model.encoder is not None  # choose_method made sure
-        encoded = encode(model.generator, model.encoder, images, batch, where)
-        if chosen == "encoder":
-            if progress is not None:
-                progress.advance(done + len(images), psnr=encoded.psnr.mean().item())
-            return encoded
-        start = encoded.w
-    return optimize(
-        model.generator, images, start, where, steps, batch, fit_noise=fit_noise, progress=progress, done=done
-    )
+        encoded = encode(generator, model.encoder, images, batch, where)
+        first = encoded.w
+    elif begin == "nearest":
+        first = (candidates or RandomCodes(generator)).nearest(images)
+    if chosen == "encoder":
+        found = encoded
+        if progress is not None:
+            progress.advance(done + (0 if tuning else len(images)), psnr=found.psnr.mean().item())
+    else:
+        basis = search_basis(model, progress)
+        features = model_features(model) if settings.perceptual_weight else None
+        # Where tuning follows, the images are done when that is.
+        searching = None if tuning else progress
+        found = optimize(
+            generator, images, first, where, steps, batch, fit_noise, searching, done, settings, features, basis
+        )
+    if tuning is None:
+        return found
+    deltas = tune(generator, images, found.w, found.noise, tuning, progress, done)
+    return measure_tuned(generator, images, found, deltas)

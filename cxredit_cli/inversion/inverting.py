@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from cxredit_cli.inversion.encode import Space
-from cxredit_cli.inversion.invert import Method, invert
+from cxredit_cli.inversion.invert import Method, Start, invert
+from cxredit_cli.inversion.optimize import DEFAULT, Settings
+from cxredit_cli.inversion.sharding import WHOLE, Shard
+from cxredit_cli.inversion.starts import RandomCodes
 from cxredit_cli.inversion.targets import Target, read_targets
+from cxredit_cli.inversion.tuning import TuneSettings, delta_size
 from cxredit_cli.progress import Progress
 from cxredit_cli.radiographs.geometry import Fit
 from cxredit_cli.radiographs.write import write_png
@@ -31,11 +35,21 @@ class InvertOptions:
     steps: int
     batch: int = 16
     fit_noise: bool = False
+    start: Start | None = None  # None: what is usual for the method
+    settings: Settings = DEFAULT
+    tuning: TuneSettings | None = None
+    shard: Shard = WHOLE
+
+    def search(self) -> str:
+        """JSON of what decides the codes beside the method, the space and the steps."""
+        searched = {} if self.method == "encoder" else {"start": self.start, **asdict(self.settings)}
+        tuned = {} if self.tuning is None else {"tuning": asdict(self.tuning)}
+        return json.dumps(searched | tuned, sort_keys=True)
 
     def header(self, model: Model) -> CodesHeader:
         """What the file of codes says about them."""
         generator = model.generator
-        return CodesHeader(
+        return CodesHeader(  # `batch` is left out: it changes no code
             fingerprint=model.fingerprint,
             method=self.method,
             space=self.space,
@@ -46,6 +60,9 @@ class InvertOptions:
             preprocessing=json.dumps({"fit": self.fit}),
             model=model.name,
             noise_shapes=tuple(generator.synthesis.noise_shapes()) if self.fit_noise else (),
+            search=self.search(),
+            tuning_size=0 if self.tuning is None else delta_size(generator, self.tuning.rank),
+            shard=str(self.shard),
         )
 
 
@@ -74,6 +91,7 @@ def invert_to_file(
     codes of another generator, InputError if they were made in another way.
     """
     report, side = InvertReport(), model.generator.resolution
+    candidates = None
     pairs: list[torch.Tensor] = []
     with CodesWriter(output, options.header(model), expected=len(targets)) as writer:
         waiting = [target for target in targets if target.name not in writer.done_sources]
@@ -93,6 +111,8 @@ def invert_to_file(
             if names:
                 pixels = np.stack(squares)
                 images = torch.from_numpy(pixels)[:, None] * 2 - 1
+                if options.start == "nearest" and candidates is None:
+                    candidates = RandomCodes(model.generator)
                 result = invert(
                     model,
                     images,
@@ -103,10 +123,15 @@ def invert_to_file(
                     options.fit_noise,
                     progress,
                     done,
+                    start=options.start,
+                    settings=options.settings,
+                    candidates=candidates,
+                    tuning=options.tuning,
                 )
                 noise = None if result.noise is None else [layer[:, 0].numpy() for layer in result.noise]
                 figures = (result.psnr.numpy(), result.ssim.numpy())
-                writer.append(names, result.w.numpy(), *figures, _eight_bits(pixels), noise)
+                tuning = None if result.tuning is None else result.tuning.numpy()
+                writer.append(names, result.w.numpy(), *figures, _eight_bits(pixels), noise, tuning)
                 report.rows += zip(names, result.psnr.tolist(), result.ssim.tolist(), strict=True)
                 if grid is not None and sum(map(len, pairs)) < GRID_IMAGES:
                     pairs.append(torch.stack([images, result.reconstructions], dim=1))

@@ -22,9 +22,7 @@ def autocorrelation(noise: Sequence[Tensor]) -> Tensor:
     return total
 
 
-@torch.no_grad()
-def normalise_(noise: Sequence[Tensor]) -> None:
-    """Bring each map of [N, 1, H, W] back to zero mean and unit power, in place."""
-    for layer in noise:
-        layer -= layer.mean(dim=(2, 3), keepdim=True)
-        layer *= layer.square().mean(dim=(2, 3), keepdim=True).add(1e-12).rsqrt()
+def normalised(layer: Tensor) -> Tensor:
+    """A map of [N, 1, H, W] with zero mean and unit power."""
+    centred = layer - layer.mean(dim=(2, 3), keepdim=True)
+    return centred * centred.square().mean(dim=(2, 3), keepdim=True).add(1e-12).rsqrt()

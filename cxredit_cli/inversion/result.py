@@ -1,6 +1,7 @@
 """What every inversion returns, and the one place where reconstructions are made and measured."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -20,16 +21,24 @@ class InversionResult:
     ssim: Tensor  # [N]
     reconstructions: Tensor  # [N, 1, R, R] in [-1, 1]
     noise: list[Tensor] | None = None  # fitted noise, one [N, 1, H, W] a noise layer; None: the generator's constants
+    tuning: Tensor | None = None  # [N, K] float16, the deltas of the generator's weights; None: it was not tuned
+
+
+@contextmanager
+def full_precision(generator: Generator) -> Iterator[None]:
+    """Let the synthesis compute in float32 inside the `with`."""
+    precision, generator.synthesis.precision = generator.synthesis.precision, torch.float32
+    try:
+        yield
+    finally:
+        generator.synthesis.precision = precision
 
 
 @torch.no_grad()
 def measure(generator: Generator, images: Tensor, w: Tensor, noise: Sequence[Tensor] | None = None) -> InversionResult:
     """Synthesise codes in float32 and compare with `images` [N, 1, R, R] in [-1, 1], as a reader of the codes would."""
-    precision, generator.synthesis.precision = generator.synthesis.precision, torch.float32
-    try:
+    with full_precision(generator):
         made = generator.synthesis(w, "const" if noise is None else list(noise)).clamp(-1, 1)
-    finally:
-        generator.synthesis.precision = precision
     return InversionResult(
         w=w.float().cpu(),
         psnr=psnr(images, made).cpu(),

@@ -70,6 +70,7 @@ class Subject:
     original: NDArray[np.uint8]  # [R, R]
     w: Tensor  # [L, D]
     noise: list[Tensor] | None  # one [1, H, W] a layer
+    tuning: Tensor | None  # [K] deltas of the generator's weights
     psnr: float
     ssim: float
     method: str
@@ -96,7 +97,7 @@ def apply_to_codes(
     with EditedFolder(output) as folder:
         for start in range(0, len(codes), options.batch):
             rows = slice(start, min(start + options.batch, len(codes)))
-            originals, noise = codes.originals(rows), codes.noise(rows)
+            originals, noise, tuning = codes.originals(rows), codes.noise(rows), codes.tuning(rows)
             subjects = []
             for index, original in enumerate(originals):
                 row = start + index
@@ -104,6 +105,7 @@ def apply_to_codes(
                 inverted = [
                     digest(codes.w[row].tobytes()),
                     *(digest(layer.numpy().tobytes()) for layer in fitted or []),
+                    *([] if tuning is None else [digest(tuning[index].tobytes())]),
                 ]
                 name = codes.source[row]
                 identity = digest([name, digest(original.tobytes())])
@@ -116,6 +118,7 @@ def apply_to_codes(
                         original=original,
                         w=torch.from_numpy(codes.w[row]),
                         noise=fitted,
+                        tuning=None if tuning is None else torch.from_numpy(tuning[index]),
                         psnr=float(codes.psnr[row]),
                         ssim=float(codes.ssim[row]),
                         method=f"{header.method}, {header.space}",
@@ -188,6 +191,7 @@ def apply_to_images(
                         original=_eight_bits(pixels),
                         w=found.w[index],
                         noise=None if found.noise is None else [layer[index] for layer in found.noise],
+                        tuning=None,
                         psnr=float(found.psnr[index]),
                         ssim=float(found.ssim[index]),
                         method=f"{method}, {space}",
@@ -233,12 +237,21 @@ def _edit_all(
         if part[0].noise is not None:
             layers = zip(*(subject.noise or [] for subject in part), strict=True)
             noise = [torch.stack(layer).repeat_interleave(torch.tensor(counts), dim=0) for layer in layers]
-        made = torch.cat(list(synthesize(generator, torch.cat(codes), noise, options.batch)))[:, 0].numpy()
+        tuning = _tuning(part)
+        if tuning is not None:
+            tuning = tuning.repeat_interleave(torch.tensor(counts), dim=0)
+        made = torch.cat(list(synthesize(generator, torch.cat(codes), noise, options.batch, tuning)))[:, 0].numpy()
         images = made / np.float32(2) + np.float32(0.5)
         for subject, plan, pictures in zip(part, plans, np.split(images, np.cumsum(counts)[:-1]), strict=True):
             if subject.stem in waiting and subject.stem not in failed:
                 _write(model, subject, pictures[0], pictures[1:], plan, options, folder)
     return failed
+
+
+def _tuning(subjects: Sequence[Subject]) -> Tensor | None:
+    """The deltas [N, K] of subjects whose generator was tuned for them."""
+    deltas = [subject.tuning for subject in subjects if subject.tuning is not None]
+    return torch.stack(deltas) if deltas else None
 
 
 def _plan(
@@ -251,7 +264,9 @@ def _plan(
     if subjects[0].noise is not None:
         noise = [torch.stack(layer) for layer in zip(*(s.noise or [] for s in subjects), strict=True)]
     w, direction = torch.stack([subject.w for subject in subjects]), torch.from_numpy(options.direction.direction)
-    found = plan_edits(model.generator, w, noise, direction, options.layers, options.goal, options.batch)
+    found = plan_edits(
+        model.generator, w, noise, direction, options.layers, options.goal, options.batch, _tuning(subjects)
+    )
     failed = {
         subject.stem: (subject.source, reason)
         for subject, (_, reason) in zip(subjects, found, strict=True)

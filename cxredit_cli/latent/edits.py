@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cxredit_cli.errors import InputError
+from cxredit_cli.inversion.tuning import synthesize_tuned
 from cxredit_cli.networks.generator import Generator
 
 MAX_STRENGTHS = 99
@@ -36,17 +37,25 @@ def edit(
 
 @torch.no_grad()
 def synthesize(
-    generator: Generator, w: Tensor, noise: Sequence[Tensor] | None = None, batch: int = 16
+    generator: Generator,
+    w: Tensor,
+    noise: Sequence[Tensor] | None = None,
+    batch: int = 16,
+    tuning: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """Images [n, 1, R, R], clamped to [-1, 1], on the CPU, for codes [N, L, D], `batch` at a time.
 
-    `noise` is fitted noise, one [N, 1, H, W] a layer; None is the generator's constants.
+    `noise` is fitted noise, one [N, 1, H, W] a layer; None is the generator's constants. `tuning`
+    [N, K] are the deltas of the generator's weights that go with each code (`inversion.tuning`).
     """
     device = generator.mapping.w_avg.device
     for start in range(0, len(w), batch):
         part = slice(start, start + batch)
-        fitted = "const" if noise is None else [layer[part].to(device) for layer in noise]
-        yield generator.synthesis(w[part].to(device), fitted).clamp(-1, 1).cpu()
+        fitted = None if noise is None else [layer[part].to(device) for layer in noise]
+        if tuning is not None:
+            yield synthesize_tuned(generator, w[part].to(device), fitted, tuning[part]).clamp(-1, 1).cpu()
+            continue
+        yield generator.synthesis(w[part].to(device), fitted or "const").clamp(-1, 1).cpu()
 
 
 def parse_strengths(text: str) -> list[float]:

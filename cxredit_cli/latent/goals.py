@@ -80,10 +80,12 @@ def plan_edits(
     layers: Sequence[int] | None,
     goal: Goal,
     batch: int = 16,
+    tuning: Tensor | None = None,
 ) -> list[tuple[list[Edit], str | None]]:
     """For codes [N, L, D] the edits that bring the CTR nearest to each target; or none, and why.
 
-    `noise` is fitted noise, one [N, 1, H, W] a layer. All images search together; each round is one batch of pictures.
+    `noise` is fitted noise, one [N, 1, H, W] a layer, `tuning` [N, K] what bends the generator for each. All images
+    search together; each round is one batch of pictures.
     """
     targets = len(goal.targets)
     step = edit(torch.zeros_like(w[:1]), direction, [1.0], generator.num_ws, layers)[0]
@@ -94,7 +96,7 @@ def plan_edits(
         at = torch.tensor([image for image, _ in pairs])
         moved = w[at] + torch.tensor([s for _, s in pairs], dtype=w.dtype)[:, None, None] * step
         fitted = None if noise is None else [layer[at] for layer in noise]
-        images = torch.cat(list(synthesize(generator, moved, fitted, batch)))
+        images = torch.cat(list(synthesize(generator, moved, fitted, batch, None if tuning is None else tuning[at])))
         found = measure_images(goal.network, images, batch)
         problems.update({image: why for (image, s), why in zip(pairs, found.problem, strict=True) if s == 0 and why})
         ctr = np.where(found.plausible, found.ctr, np.nan)

@@ -27,12 +27,15 @@ class EncoderConfig:
     num_outputs: int = 1  # codes an image: 1 for W, num_ws of the generator for W+
     depth: int = 101  # of each ResNet branch: 18, 34, 50 or 101
     width: int = 64  # channels of the stem; 64 is the published ResNet
+    passes: int = 1  # over an image; from the second on E sees what its last answer looks like, and corrects it
 
     def __post_init__(self) -> None:
         if self.depth not in BLOCKS_PER_STAGE:
             raise InputError(f"An encoder's depth must be 18, 34, 50 or 101, but it is {self.depth}.")
         if self.resolution < 32 or self.resolution & (self.resolution - 1):
             raise InputError(f"An encoder's resolution must be a power of two from 32 on, but it is {self.resolution}.")
+        if self.passes < 1:
+            raise InputError(f"An encoder makes one pass or more, not {self.passes}.")
         if self.width < 8 or self.width % 8:
             raise InputError(f"An encoder's width must be a multiple of 8, but it is {self.width}.")
 
@@ -55,7 +58,7 @@ class Branch(nn.Module):
         # The published stem divides the side by four; small images are divided less, so that the last stage keeps 4x4.
         stride = 1 if config.resolution < 64 else 2
         pool = nn.MaxPool2d(3, 2, 1) if config.resolution >= 128 else nn.Identity()
-        stem = nn.Conv2d(1, config.width, kernel_size=7, stride=stride, padding=3, bias=False)
+        stem = nn.Conv2d(min(config.passes, 2), config.width, kernel_size=7, stride=stride, padding=3, bias=False)
         self.stem = nn.Sequential(stem, group_norm(config.width), nn.ReLU(inplace=True), pool)
         self.stages = nn.ModuleList()
         self.channels: list[int] = []
@@ -100,11 +103,16 @@ class DenormalisingMerge(nn.Module):
 class Encoder(nn.Module):
     """Maps images to codes: w = w_avg + w_std * delta(image), so that an untrained encoder answers with the mean code.
 
-    Buffers: `w_avg` and `w_std` [w_dim], the mean and the spread of the generator's codes (`set_code_statistics`).
+    With several passes w = start + w_std * delta(image, made), where `made` is the picture of the code `start`: first
+    the mean code's, then that of E's own last answer (ReStyle: Alaluf et al. 2021, equation 2).
+
+    Buffers: `w_avg` and `w_std` [w_dim], the mean and the spread of the generator's codes (`set_code_statistics`), and
+    `made_avg` [R, R], the mean code's picture, where there are several passes.
     """
 
     w_avg: Tensor
     w_std: Tensor
+    made_avg: Tensor | None
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -120,26 +128,51 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.to_delta.bias)
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
         self.register_buffer("w_std", torch.ones(config.w_dim))
+        several = config.passes > 1
+        self.register_buffer("made_avg", torch.zeros(config.resolution, config.resolution) if several else None)
 
-    def set_code_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Take the mean and the per-dimension standard deviation [w_dim] of the codes that E has to answer with."""
+    def set_code_statistics(self, mean: Tensor, std: Tensor, picture: Tensor | None = None) -> None:
+        """Take the mean and the per-dimension standard deviation [w_dim] of the codes that E has to answer with.
+
+        `picture` is what the generator makes of the mean; an encoder of several passes needs it.
+        """
         self.w_avg.copy_(mean)
         self.w_std.copy_(std)
+        if self.made_avg is not None and picture is not None:
+            self.made_avg.copy_(picture.view_as(self.made_avg))
 
     @overload
-    def forward(self, images: Tensor, return_features: Literal[False] = False) -> Tensor: ...
+    def forward(
+        self,
+        images: Tensor,
+        return_features: Literal[False] = False,
+        made: Tensor | None = None,
+        start: Tensor | None = None,
+    ) -> Tensor: ...
 
     @overload
-    def forward(self, images: Tensor, return_features: Literal[True]) -> tuple[Tensor, list[Tensor]]: ...
+    def forward(
+        self,
+        images: Tensor,
+        return_features: Literal[True],
+        made: Tensor | None = None,
+        start: Tensor | None = None,
+    ) -> tuple[Tensor, list[Tensor]]: ...
 
-    def forward(self, images: Tensor, return_features: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """Encode images [N, 1, R, R] in [-1, 1] to codes [N, num_outputs, w_dim], in float32.
+    def forward(
+        self, images: Tensor, return_features: bool = False, made: Tensor | None = None, start: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """Encode images [N, 1, R, R] in [-1, 1] to codes [N, num_outputs, w_dim], in float32: one pass.
 
-        With `return_features` also the merged maps of the four stages, the E_i of the training loss.
+        `made` [N, 1, R, R] is the picture of the codes `start`, for all passes but the first. With `return_features`
+        also the merged maps of the four stages, the E_i of the training loss.
         """
         side = self.config.resolution
         if images.ndim != 4 or images.shape[1:] != (1, side, side):
             raise InputError(f"The encoder reads images of shape [N, 1, {side}, {side}], not {list(images.shape)}.")
+        if self.made_avg is not None:
+            made = self.made_avg.expand_as(images) if made is None else made
+            images = torch.cat([images, made], dim=1)
         content, guide = self.content.stem(images), self.guide.stem(images)
         features = []
         for stage, guide_stage, merge in zip(self.content.stages, self.guide.stages, self.merges, strict=True):
@@ -148,7 +181,9 @@ class Encoder(nn.Module):
             features.append(content)
         pooled = nn.functional.adaptive_avg_pool2d(self.squeeze(content), HEAD_SIZE)
         delta = self.to_delta(self.hidden(pooled.flatten(1))).float()
-        w = self.w_avg + self.w_std * delta.unflatten(1, (self.config.num_outputs, self.config.w_dim))
+        w = (self.w_avg if start is None else start) + self.w_std * delta.unflatten(
+            1, (self.config.num_outputs, self.config.w_dim)
+        )
         return (w, features) if return_features else w
 
     def extra_repr(self) -> str:

@@ -24,6 +24,12 @@ def write_png(
     write_bytes(Path(path), encode_png(pixels, text, bits))
 
 
+def natural_bits(pixels: NDArray[np.floating]) -> Literal[8, 16]:
+    """8 where every one of `pixels` in 0..1 is one of 256 levels, so that an 8-bit file holds all of them; else 16."""
+    levels = np.asarray(pixels, dtype=np.float64) * 255
+    return 8 if np.abs(levels - np.rint(levels)).max(initial=0) < 1e-3 else 16
+
+
 def encode_png(pixels: NDArray[np.floating], text: Mapping[str, str], bits: Literal[8, 16] = 8) -> bytes:
     """A grey PNG of `pixels` [H, W] in 0..1 (clipped), with `text` as its tEXt metadata.
 

@@ -21,6 +21,18 @@ def edited(model: str, source: str, direction: str, strength: str, layers: str) 
     }
 
 
+def warped(source: str, change: str) -> dict[str, str]:
+    """PNG text of a radiograph whose pixels were moved."""
+    return {
+        "Title": f"{source}, edited: {change}",
+        "Description": "Edited chest X-ray: a region of a real one was moved by a smooth warp. " + DISCLAIMER + ".",
+        "Software": SOFTWARE,
+        "Disclaimer": DISCLAIMER,
+        "Source": source,
+        "Edit": change,
+    }
+
+
 def synthetic(model: str, seed: str, truncation_psi: float) -> dict[str, str]:
     """PNG text of a generated radiograph, which shows nobody."""
     return {

@@ -2,12 +2,13 @@
 
 Layout (schema `cxredit-codes`, version 1): `w` float32 [N, L, D] (L is 1 in W, num_ws in W+), `source` utf-8 names,
 `psnr` and `ssim` float32 [N] of the reconstructions, `original` uint8 [N, R, R] (what was inverted, as the generator
-saw it), `noise/0`, `noise/1`, ... float32 [N, H, W] where noise was fitted, and `count`, the number of rows that are
+saw it), `noise/0`, `noise/1`, ... float32 [N, H, W] where noise was fitted, `tuning` float16 [N, K] where the generator
+was tuned, and `count`, the number of rows that are
 complete: while a writer is at work, or after it was killed, the arrays are longer than that.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +22,11 @@ from cxredit_cli.storage.hdf5 import open_hdf5, replace_hdf5, sync
 
 SCHEMA = "cxredit-codes"
 VERSION = 1
+# What all codes of one file have in common, beside the generator.
+SAME = (
+    *("method", "space", "steps", "seed", "preprocessing", "noise_shapes", "search", "tuning_size", "shard"),
+    *("num_ws", "w_dim", "resolution"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,9 @@ class CodesHeader:
     preprocessing: str = ""  # how pixels became the generator's input, such as '{"fit": "crop"}'
     model: str = ""  # the model's name, for people
     noise_shapes: tuple[tuple[int, int], ...] = ()  # (H, W) of each noise layer where noise was fitted
+    search: str = ""  # JSON of how the optimiser searched: start, weights, when an image was done, tuning
+    tuning_size: int = 0  # K, of the deltas of the generator's weights; 0 where it was not tuned
+    shard: str = ""  # "2/4" for the second of four parts of a cohort
 
     def check_generator(self, fingerprint: str, path: Path) -> None:
         """Raise MismatchError unless the codes belong to the generator with `fingerprint`."""
@@ -78,6 +87,13 @@ class Codes:
         with open_hdf5(self.path, SCHEMA, VERSION) as file:
             layers = range(len(self.header.noise_shapes))
             return [np.asarray(file[f"noise/{layer}"][rows], dtype=np.float32) for layer in layers]
+
+    def tuning(self, rows: slice) -> NDArray[np.float16] | None:
+        """Deltas of the generator's weights, float16 [n, K] (`inversion.tuning`); None where it was not tuned."""
+        if not self.header.tuning_size:
+            return None
+        with open_hdf5(self.path, SCHEMA, VERSION) as file:
+            return np.asarray(file["tuning"][rows], dtype=np.float16)
 
 
 def read_codes(path: Path) -> Codes:
@@ -144,8 +160,12 @@ class CodesWriter:
         ssim: NDArray[np.float32],
         original: NDArray[np.uint8],
         noise: Sequence[NDArray[np.float32]] | None = None,
+        tuning: NDArray[np.float16] | None = None,
     ) -> None:
-        """Append n codes: w [n, L, D], psnr [n] dB, ssim [n], original uint8 [n, R, R], noise [n, H, W] a layer."""
+        """Append n codes: w [n, L, D], psnr [n] dB, ssim [n], original uint8 [n, R, R], noise [n, H, W] a layer.
+
+        `tuning` is float16 [n, K], for a header with a `tuning_size`.
+        """
         header, n = self.header, len(source)
         if w.shape != (n, header.num_ws, header.w_dim):
             raise ValueError(f"w must be {(n, header.num_ws, header.w_dim)}, but it is {w.shape}")
@@ -154,12 +174,16 @@ class CodesWriter:
         layers = list(noise or [])
         if [layer.shape for layer in layers] != [(n, *shape) for shape in header.noise_shapes]:
             raise ValueError(f"noise must have the shapes {header.noise_shapes}, one [n, H, W] a layer")
+        if (0 if tuning is None else tuning.shape[1]) != header.tuning_size:
+            raise ValueError(f"tuning must be [n, {header.tuning_size}]")
         encoded = [name.encode() for name in source]
         self._reserve(self._count + n, max((len(name) for name in encoded), default=0))
         assert self._file is not None
         rows = slice(self._count, self._count + n)
         columns = {"w": w, "source": encoded, "psnr": psnr, "ssim": ssim, "original": original}
         columns |= {f"noise/{index}": layer for index, layer in enumerate(layers)}
+        if tuning is not None:
+            columns["tuning"] = tuning
         try:
             for name, values in columns.items():
                 self._file[name][rows] = values
@@ -170,6 +194,10 @@ class CodesWriter:
             raise CxreditError(f"{self.path} could not be written ({error}); is the disk full?") from error
         self.done_sources.update({name: self._count + row for row, name in enumerate(source)})
         self._count += n
+
+    def check_same(self, path: Path, header: CodesHeader) -> None:
+        """Raise InputError unless codes of `path`, with `header`, may stand here; MismatchError by generator."""
+        _check_same(path, header, self.header)
 
     def original(self, source: str) -> NDArray[np.uint8]:
         """What was inverted under a name of `done_sources`, [R, R]."""
@@ -219,7 +247,8 @@ def _copy(old: h5py.Dataset, new: h5py.Dataset, rows: int, at_once: int = 256) -
 
 
 def _columns(header: CodesHeader) -> list[str]:
-    return ["w", "source", "psnr", "ssim", "original", *(f"noise/{i}" for i in range(len(header.noise_shapes)))]
+    noise = [f"noise/{i}" for i in range(len(header.noise_shapes))]
+    return ["w", "source", "psnr", "ssim", "original", *noise, *(["tuning"] if header.tuning_size else [])]
 
 
 def _create(file: h5py.File, header: CodesHeader, rows: int, width: int) -> None:
@@ -235,6 +264,8 @@ def _create(file: h5py.File, header: CodesHeader, rows: int, width: int) -> None
     _array(file, "original", (rows, *square), "u1")
     for index, shape in enumerate(header.noise_shapes):
         _array(file, f"noise/{index}", (rows, *shape), "f4")
+    if header.tuning_size:
+        _array(file, "tuning", (rows, header.tuning_size), "f2")
     _array(file, "count", (), "i8")
     file["count"][()] = 0
 
@@ -255,6 +286,8 @@ def _array(file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any) -> No
 def _read_header(file: h5py.File) -> CodesHeader:
     values: dict[str, Any] = {}
     for field in fields(CodesHeader):
+        if field.name not in file.attrs and field.default is not MISSING:
+            continue  # of a file that an older version wrote
         value = file.attrs[field.name]
         if field.name == "noise_shapes":
             values[field.name] = tuple((int(height), int(width)) for height, width in value)
@@ -266,10 +299,10 @@ def _read_header(file: h5py.File) -> CodesHeader:
 def _check_same(path: Path, found: CodesHeader, header: CodesHeader) -> None:
     """Raise unless codes with `header` may be appended to a file that has `found`."""
     found.check_generator(header.fingerprint, path)
-    for name in ("method", "space", "steps", "seed", "preprocessing", "noise_shapes", "num_ws", "w_dim", "resolution"):
+    for name in SAME:
         was, wanted = getattr(found, name), getattr(header, name)
         if was != wanted:
-            label = "fitted noise" if name == "noise_shapes" else name
+            label = {"noise_shapes": "fitted noise", "tuning_size": "deltas of size"}.get(name, name)
             raise InputError(
                 f"{path} was begun with {label} {was!r} and now {wanted!r} is asked for; "
                 "use the same options to carry on, or write to another file with -o."

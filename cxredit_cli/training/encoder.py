@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 
 from cxredit_cli.errors import MismatchError
+from cxredit_cli.inversion.curvature import search_basis
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import Progress
@@ -29,7 +30,7 @@ from cxredit_cli.training.checkpointing import (
     optimizer_tensors,
     save_checkpoint,
 )
-from cxredit_cli.training.encoder_losses import LossWeights, real_terms, synthetic_terms, weighted_sum
+from cxredit_cli.training.encoder_losses import LossWeights, optimised_codes, real_terms, synthetic_terms, weighted_sum
 from cxredit_cli.training.encoder_probes import Probes
 from cxredit_cli.training.gan import iteration_seed
 from cxredit_cli.training.images import TrainingImages, check_identity, identity
@@ -38,7 +39,7 @@ from cxredit_cli.training.logs import Means, RunLog
 RUN_FOLDER, CHECKPOINT = "encoder-training", "checkpoint.safetensors"
 SHOWN = ("val_psnr", "val_ssim", "code_error")
 EMA_RAMP = 0.05  # the half-life of the average is at most this share of what was trained so far (as StyleGAN2's)
-FIXED_OPTIONS = ("space", "depth", "width", "batch", "seed")  # the others may be changed when a run goes on
+FIXED_OPTIONS = ("space", "depth", "width", "passes", "batch", "seed")  # the others may be changed when a run goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class EncoderTraining:
     space: Literal["w", "w+"] = "w"
     depth: int = 101
     width: int = 64
+    passes: int = 1  # of E over an image (ReStyle, Alaluf et al. 2021)
+    collaborate: int = 0  # steps of optimisation whose codes of real images teach E (Guan et al. 2020); 0: none
     batch: int = 16  # synthetic and as many real images an iteration
     seed: int = 0
     learning_rate: float = 3e-4
@@ -62,7 +65,7 @@ class EncoderTraining:
     def encoder_config(self, generator: Generator) -> EncoderConfig:
         """The architecture that this run trains for `generator`."""
         num_outputs = 1 if self.space == "w" else generator.num_ws
-        return EncoderConfig(generator.resolution, generator.w_dim, num_outputs, self.depth, self.width)
+        return EncoderConfig(generator.resolution, generator.w_dim, num_outputs, self.depth, self.width, self.passes)
 
 
 def train_encoder(
@@ -87,7 +90,11 @@ def train_encoder(
 
     torch.manual_seed(options.seed)  # for the initial weights; later randomness has seeds of its own
     encoder = Encoder(options.encoder_config(generator))
-    encoder.set_code_statistics(*(statistic.cpu() for statistic in generator.w_statistics()))
+    mean, spread = generator.w_statistics()
+    with torch.no_grad():
+        picture = generator.synthesis(mean[None, None]).clamp(-1, 1)
+    encoder.set_code_statistics(mean.cpu(), spread.cpu(), picture.cpu())
+    basis = search_basis(model, progress) if options.collaborate else None
     if initial is not None:
         start_from(encoder, initial)
     encoder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -131,8 +138,11 @@ def train_encoder(
         optimizer.step()
         means.add(**{f"loss_synthetic_{name}": value for name, value in terms.items()})
 
-        # Second update: real images, which have no known code.
-        terms = real_terms(encoder, generator, real)
+        # Second update: real images, which have no known code, or one that an optimiser found.
+        known = None
+        if options.collaborate:
+            known = optimised_codes(encoder, generator, real, options.collaborate, basis)
+        terms = real_terms(encoder, generator, real, known)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(weighted_sum(terms, options.weights))
         optimizer.step()
@@ -167,9 +177,9 @@ def start_from(encoder: Encoder, initial: Encoder) -> None:
     if initial.config != encoder.config:
         raise MismatchError(
             f"The encoder to start from is {initial.config} and {encoder.config} is asked for; use the same --depth, "
-            "--width and --space, and a model of the same resolution."
+            "--width, --passes and --space, and a model of the same resolution."
         )
-    weights = {name: value for name, value in initial.state_dict().items() if not name.startswith("w_")}
+    weights = {name: value for name, value in initial.state_dict().items() if not name.startswith(("w_", "made_"))}
     encoder.load_state_dict(weights, strict=False)
 
 
@@ -205,7 +215,8 @@ def check_same_run(state: Mapping[str, Any], model: Model, options: EncoderTrain
             f"{model.fingerprint}; delete or rename that folder to start anew."
         )
     for name in FIXED_OPTIONS:
-        was, wanted = state["options"][name], asdict(options)[name]
+        wanted = asdict(options)[name]
+        was = state["options"].get(name, 1)  # runs of older versions made one pass
         if was != wanted:
             raise MismatchError(
                 f"The run in {run} was begun with {name} {was} and {wanted} is asked for; use --{name} {was} "

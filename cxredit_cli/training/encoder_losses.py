@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from cxredit_cli.evaluation.reconstruction import ssim
+from cxredit_cli.inversion.encode import all_passes
+from cxredit_cli.inversion.optimize import Search
 from cxredit_cli.networks.encoder import Encoder
 from cxredit_cli.networks.generator import Generator
 
@@ -26,38 +28,76 @@ class LossWeights:
 def synthetic_terms(encoder: Encoder, generator: Generator, w: Tensor) -> dict[str, Tensor]:
     """The terms for synthetic images, whose codes w [N, 1, w_dim] are known; w^ = E(x), x = G(w), x^ = G(w^).
 
-    code: L1(w, w^). pixel: L2(x, x^). ssim: 1 - SSIM(x, x^). features: sum_i 1/N_i ||G_i(w) - G_i(w^)||_1.
+    code: L1(w, w^). pixel: L2(x, x^). ssim: 1 - SSIM(x, x^). features: sum_i 1/N_i ||G_i(w) - G_i(w^)||_1. Each is the
+    mean over the passes of E.
     """
     with torch.no_grad():
         *features, images = generator.synthesis.features(w)
-    with half_precision(generator, images.device):
-        w_hat = encoder(images)
-    *features_hat, reconstructions = generator.synthesis.features(w_hat)
-    return {
-        "code": F.l1_loss(w_hat, w.expand_as(w_hat)),
-        "pixel": F.mse_loss(reconstructions, images),
-        "ssim": 1 - ssim(reconstructions, images).mean(),
-        "features": feature_distance(features_hat, features),
-    }
+    made, start, terms = None, None, []
+    for _ in range(encoder.config.passes):
+        with half_precision(generator, images.device):
+            w_hat = encoder(images, made=made, start=start)
+        *features_hat, reconstructions = generator.synthesis.features(w_hat)
+        terms.append(
+            {
+                "code": F.l1_loss(w_hat, w.expand_as(w_hat)),
+                "pixel": F.mse_loss(reconstructions, images),
+                "ssim": 1 - ssim(reconstructions, images).mean(),
+                "features": feature_distance(features_hat, features),
+            }
+        )
+        made, start = reconstructions.detach().clamp(-1, 1), w_hat.detach()
+    return mean_terms(terms)
 
 
-def real_terms(encoder: Encoder, generator: Generator, images: Tensor) -> dict[str, Tensor]:
+def real_terms(
+    encoder: Encoder, generator: Generator, images: Tensor, known: Tensor | None = None
+) -> dict[str, Tensor]:
     """The terms for real images I [N, 1, R, R] in [-1, 1]; I^ = G(E(I)).
 
     pixel: L2(I, I^). ssim: 1 - SSIM(I, I^). features: sum_i 1/N_i ||E_i(I) - E_i(I^)||_1. In that last term E only
-    looks: its weights are held, for an E that learnt from it would make its features blind to the difference.
+    looks: its weights are held, for an E that learnt from it would make its features blind to the difference. With
+    `known`, codes that an optimiser found, also code: L1(known, E(I)). Each is the mean over the passes of E.
     """
-    with half_precision(generator, images.device):
-        w_hat, features = encoder(images, return_features=True)
-    reconstructions = generator.synthesis(w_hat)
     held = {name: tensor.detach() for name, tensor in encoder.named_parameters()}
-    with half_precision(generator, images.device):
-        _, features_hat = functional_call(encoder, held, (reconstructions,), {"return_features": True})
-    return {
-        "pixel": F.mse_loss(reconstructions, images),
-        "ssim": 1 - ssim(reconstructions, images).mean(),
-        "features": feature_distance(features_hat, [layer.detach() for layer in features]),
-    }
+    made, start, terms = None, None, []
+    for _ in range(encoder.config.passes):
+        seen = {"return_features": True, "made": made, "start": start}
+        with half_precision(generator, images.device):
+            w_hat, features = encoder(images, return_features=True, made=made, start=start)
+        reconstructions = generator.synthesis(w_hat)
+        with half_precision(generator, images.device):
+            _, features_hat = functional_call(encoder, held, (reconstructions,), seen)
+        terms.append(
+            {
+                "pixel": F.mse_loss(reconstructions, images),
+                "ssim": 1 - ssim(reconstructions, images).mean(),
+                "features": feature_distance(features_hat, [layer.detach() for layer in features]),
+                **({} if known is None else {"code": F.l1_loss(w_hat, known.expand_as(w_hat))}),
+            }
+        )
+        made, start = reconstructions.detach().clamp(-1, 1), w_hat.detach()
+    return mean_terms(terms)
+
+
+@torch.no_grad()
+def optimised_codes(
+    encoder: Encoder, generator: Generator, images: Tensor, steps: int, basis: Tensor | None = None
+) -> Tensor:
+    """Codes that `steps` of optimisation from E's answer lead to: they teach E (Guan et al. 2020, arXiv 2007.01758)."""
+    w = all_passes(encoder, generator, images)
+    with torch.enable_grad():
+        search = Search(generator, images, w, encoder.w_avg, encoder.w_std, basis=basis)
+        for _ in range(steps):
+            search.move(search.look())
+        search.look()
+    search.check()
+    return search.best_w()
+
+
+def mean_terms(terms: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each term over the passes."""
+    return {name: torch.stack([one[name] for one in terms]).mean() for name in terms[0]}
 
 
 def weighted_sum(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cxredit_cli.evaluation.reconstruction import psnr, ssim
+from cxredit_cli.inversion.encode import all_passes
 from cxredit_cli.networks.encoder import Encoder
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.radiographs.write import write_png
@@ -68,5 +69,5 @@ class Probes:
 @torch.no_grad()
 def reconstruct(encoder: Encoder, generator: Generator, images: Tensor) -> tuple[Tensor, Tensor]:
     """G(E(I)) [N, 1, R, R], clamped to [-1, 1], and the codes."""
-    codes = torch.cat([encoder(part) for part in torch.split(images, BATCH)])
+    codes = torch.cat([all_passes(encoder, generator, part) for part in torch.split(images, BATCH)])
     return torch.cat([generator.synthesis(part).clamp(-1, 1) for part in torch.split(codes, BATCH)]), codes

@@ -7,7 +7,7 @@ import torch
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.inversion.encode import encode, to_space
-from cxredit_cli.inversion.invert import choose_method, choose_space, invert
+from cxredit_cli.inversion.invert import choose_method, choose_space, choose_start, invert
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.storage.models import Model, load_model
 
@@ -80,3 +80,31 @@ def test_hybrid_is_at_least_as_good_as_the_encoder(model: Model, space: str) -> 
 def test_an_encoder_gives_no_noise(model: Model) -> None:
     with pytest.raises(InputError, match="--fit-noise needs"):
         invert(with_encoder(model, 1), images(), "encoder", fit_noise=True)
+
+
+def test_each_method_has_its_start(model: Model) -> None:
+    assert choose_start(model, "optimize", None) == choose_start(model, "optimize", "mean") == "mean"
+    assert choose_start(model, "hybrid", None) == choose_start(model, "encoder", None) == "encoder"
+    assert choose_start(model, "optimize", "nearest") == "nearest"
+    with pytest.raises(InputError, match="for --start encoder use --method hybrid"):
+        choose_start(model, "optimize", "encoder")
+    with pytest.raises(InputError, match="for --start nearest use --method optimize"):
+        choose_start(model, "hybrid", "nearest")
+    with pytest.raises(InputError, match="encoder, mean or nearest, but it is 'far'"):
+        choose_start(model, "optimize", "far")
+
+
+def test_the_nearest_of_random_codes_is_the_nearest(model: Model) -> None:
+    from cxredit_cli.inversion.starts import RandomCodes
+
+    generator = model.generator
+    candidates = RandomCodes(generator, count=40)
+    w = candidates.nearest(images())
+    assert w.shape == (3, 1, 32)
+    error = (generator.synthesis(w).clamp(-1, 1) - images()).square().mean(dim=(1, 2, 3))
+    z = torch.randn(40, generator.z_dim, generator=torch.Generator().manual_seed(11))
+    every = generator.synthesis(generator.mapping(z)[:, None]).clamp(-1, 1)
+    errors = (every[None] - images()[:, None]).square().mean(dim=(2, 3, 4))
+    torch.testing.assert_close(error, errors.min(dim=1).values)
+    found = invert(model, images(), "optimize", steps=0, start="nearest", candidates=candidates)
+    torch.testing.assert_close(found.w, w, atol=1e-4, rtol=1e-3)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from cxredit_cli.errors import InputError
-from cxredit_cli.inversion.noise import autocorrelation, normalise_
-from cxredit_cli.inversion.optimize import optimize, ramp
+from cxredit_cli.inversion.noise import autocorrelation, normalised
+from cxredit_cli.inversion.optimize import CHECK_EVERY, Search, Settings, optimize
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.storage.models import load_model
 
@@ -58,19 +58,20 @@ def test_figures_are_those_of_the_returned_code(quiet: Generator) -> None:
 
 def test_an_image_does_not_depend_on_its_batch(quiet: Generator) -> None:
     _, images = synthetic(quiet, 3)
-    together = optimize(quiet, images, steps=20)
-    alone = optimize(quiet, images[1:2], steps=20)
-    one_by_one = optimize(quiet, images, steps=20, batch=1)
-    torch.testing.assert_close(together.w[1:2], alone.w, atol=2e-3, rtol=1e-2)
-    torch.testing.assert_close(together.psnr, one_by_one.psnr, atol=0.05, rtol=0)
+    together = optimize(quiet, images, steps=12)
+    alone = optimize(quiet, images[1:2], steps=12)
+    one_by_one = optimize(quiet, images, steps=12, batch=1)
+    torch.testing.assert_close(together.w[1:2], alone.w, atol=0.02, rtol=0)  # sums of other batches round differently
+    torch.testing.assert_close(together.psnr, one_by_one.psnr, atol=0.2, rtol=0)
 
 
 def test_the_answer_is_never_worse_than_the_start_and_improves_with_steps(quiet: Generator) -> None:
     w, images = synthetic(quiet, 2)
     untouched = optimize(quiet, images, start=w, steps=0)
     torch.testing.assert_close(untouched.w, w, atol=1e-4, rtol=1e-4)
-    wild = optimize(quiet, images, start=w, steps=12, learning_rate=5.0)
-    assert (wild.psnr >= untouched.psnr - 1e-3).all()
+    other = synthetic(quiet, 2, seed=9)[0]
+    begun = optimize(quiet, images, start=other, steps=0)
+    assert (optimize(quiet, images, start=other, steps=3).psnr >= begun.psnr).all()
     few, many = (optimize(quiet, images, steps=steps).psnr for steps in (5, 60))
     assert (many > few).all()
 
@@ -92,8 +93,8 @@ def test_a_radiograph_gains_from_w_plus_and_from_noise(quiet: Generator, data: P
     assert (with_noise.psnr > in_w_plus.psnr).all()
     assert with_noise.noise is not None
     assert [layer.shape for layer in with_noise.noise] == [(2, 1, *shape) for shape in quiet.synthesis.noise_shapes()]
-    for layer in with_noise.noise[1:]:
-        torch.testing.assert_close(layer.square().mean(dim=(1, 2, 3)), torch.ones(2), atol=0.15, rtol=0)
+    for layer in with_noise.noise:
+        torch.testing.assert_close(layer.square().mean(dim=(1, 2, 3)), torch.ones(2), atol=1e-3, rtol=0)
     torch.testing.assert_close(quiet.synthesis(with_noise.w, with_noise.noise).clamp(-1, 1), with_noise.reconstructions)
 
 
@@ -128,8 +129,113 @@ def test_images_of_another_size_are_refused(quiet: Generator) -> None:
         optimize(quiet, torch.zeros(1, 1, 64, 64), steps=1)
 
 
-def test_the_ramp_rises_stays_and_falls_to_zero() -> None:
-    assert [ramp(0.0), ramp(0.025), ramp(0.05), ramp(0.5), ramp(1.0)] == pytest.approx([0, 0.5, 1, 1, 0])
+class Counting:
+    """A generator's synthesis that counts the images it makes with gradients."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.seen: list[int] = []
+        generator.synthesis.register_forward_pre_hook(lambda _, given: self._count(given[0]))
+
+    def _count(self, w: torch.Tensor) -> None:
+        if w.requires_grad:
+            self.seen.append(len(w))
+
+
+def test_an_image_that_reaches_its_target_leaves_the_batch_and_the_others_go_on(quiet: Generator) -> None:
+    w, images = synthetic(quiet, 3)
+    start = torch.cat([w[:1], quiet.w_statistics()[0].expand(2, 1, -1)])
+    counting = Counting(quiet)
+    settings = Settings(target_psnr=200.0, patience=None)
+    everything = optimize(quiet, images, start=start, steps=60, settings=settings)
+    assert counting.seen == [3] * 61
+    counting.seen.clear()
+    target = everything.psnr[1:].max().item() + 1
+    assert everything.psnr[0] > target
+    stopped = optimize(quiet, images, start=start, steps=60, settings=Settings(target_psnr=target, patience=None))
+    assert counting.seen == [3] + [2] * 60
+    assert stopped.psnr[0] > target
+    torch.testing.assert_close(stopped.psnr[1:], everything.psnr[1:], atol=0.1, rtol=0)
+
+
+def test_an_image_that_gains_nothing_is_done_after_its_patience(quiet: Generator) -> None:
+    w, images = synthetic(quiet, 2)
+    counting = Counting(quiet)
+    settings = Settings(patience=CHECK_EVERY, min_gain=1000.0)
+    result = optimize(quiet, images, steps=10 * CHECK_EVERY, settings=settings)
+    assert len(counting.seen) == CHECK_EVERY + 1
+    assert result.w.shape == w.shape
+
+
+@pytest.mark.parametrize("space", ["w", "w+"])
+def test_dismissed_images_keep_their_codes_and_their_noise(quiet: Generator, space: str) -> None:
+    mean, spread = quiet.w_statistics()
+    _, images = synthetic(quiet, 3)
+    start = mean.expand(3, quiet.num_ws if space == "w+" else 1, -1)
+    search = Search(quiet, images, start, mean, spread, True, Settings(target_psnr=0.0))
+    search.look()
+    search.check()
+    search.best_error[1] = 1e9
+    held = search.best_w().clone()
+    search.dismiss()
+    assert search.moving == 1
+    loss = search.look()
+    assert loss.shape == (1,)
+    search.move(loss)
+    search.look()
+    search.check()
+    torch.testing.assert_close(search.best_w()[[0, 2]], held[[0, 2]], rtol=0, atol=0)
+    assert search.best_error[1] < 1e9
+    assert [len(layer) for layer in search.best_noise] == [3] * len(search.best_noise)
+
+
+def test_the_best_is_chosen_in_float32(quiet: Generator) -> None:
+    _, images = synthetic(quiet, 2)
+    quiet.synthesis.precision = torch.bfloat16
+    result = optimize(quiet, images, steps=40)
+    quiet.synthesis.precision = torch.float32
+    begun = optimize(quiet, images, steps=0)
+    assert (result.psnr > begun.psnr + 3).all()
+    error = (quiet.synthesis(result.w).clamp(-1, 1) - images).square().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(result.psnr, -10 * torch.log10(error / 4), rtol=1e-4, atol=1e-3)
+
+
+def test_w_plus_stays_near_w_as_far_as_it_is_asked_to(quiet: Generator) -> None:
+    _, images = synthetic(quiet, 2)
+    noisy = (images + 0.2 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))).clamp(-1, 1)
+
+    def apart(weight: float) -> float:
+        found = optimize(quiet, noisy, space="w+", steps=40, settings=Settings(layers_weight=weight)).w
+        return (found - found.mean(dim=1, keepdim=True)).square().mean().item()
+
+    assert apart(1.0) < 0.2 * apart(0.0)
+
+
+def test_the_features_of_the_discriminator_count_where_they_are_asked_for(tiny_model_dir: Path) -> None:
+    from cxredit_cli.inversion.perceptual import model_features, perceptual_distance
+
+    model = load_model(tiny_model_dir, parts=("generator", "discriminator"))
+    features = model_features(model)
+    _, images = synthetic(model.generator, 3)
+    images = images.clamp(-1, 1)
+    same = perceptual_distance(features(images), features(images))
+    torch.testing.assert_close(same, torch.zeros(3))
+    alone = perceptual_distance(features(images[:1]), features(images[1:2]))
+    together = perceptual_distance(features(images), features(images.roll(-1, 0)))
+    torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-5)
+
+    def distance(weight: float) -> float:
+        settings = Settings(perceptual_weight=weight, patience=None)
+        found = optimize(model.generator, images, steps=30, settings=settings, features=features)
+        return perceptual_distance(features(found.reconstructions), features(images)).mean().item()
+
+    assert distance(10.0) < distance(0.0)
+
+
+def test_a_model_without_discriminator_and_encoder_has_no_features(tiny_model_dir: Path) -> None:
+    from cxredit_cli.inversion.perceptual import model_features
+
+    with pytest.raises(InputError, match="neither"):
+        model_features(load_model(tiny_model_dir, parts=("generator",)))
 
 
 def test_autocorrelation_tells_noise_from_picture() -> None:
@@ -138,6 +244,6 @@ def test_autocorrelation_tells_noise_from_picture() -> None:
     assert (autocorrelation([smooth]) > 20 * autocorrelation([white])).all()
     constant = torch.full((1, 1, 4, 4), 3.0)
     assert autocorrelation([constant]).item() == pytest.approx(2 * 81)
-    normalise_([smooth])
+    smooth = normalised(smooth)
     torch.testing.assert_close(smooth.mean(dim=(2, 3)), torch.zeros(2, 1), atol=1e-5, rtol=0)
     torch.testing.assert_close(smooth.square().mean(dim=(2, 3)), torch.ones(2, 1))
