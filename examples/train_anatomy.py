@@ -7,6 +7,12 @@
     $train -o 3.safetensors --steps 900 --seed 3 --refine 1.safetensors --augmentation 1 0.55
     $train -o anatomy.safetensors --average 2.safetensors 3.safetensors
 
+The second network, which judges what the first one found (`evaluate --dose`):
+
+    judge="python examples/train_anatomy.py ctr-wingspan --fold 1 --precision bf16"
+    $judge -o first.safetensors --steps 1000
+    $judge -o anatomy_judge.safetensors --steps 700 --seed 1 --refine first.safetensors --augmentation 0.6 0.25
+
 The first argument is the extended Wingspan data set (Dong et al., MICCAI 2018, MIT licence): `images/*.png`,
 `masks/*.png` (1 right lung, 2 left lung, 3 heart) and `ctr.csv`. Its split is written down in anatomy_split.csv: fold 0
 trains on 60 % of the images, fold 1 on the other 40 %; each is reported on what the other was trained on, so the two

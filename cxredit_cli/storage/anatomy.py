@@ -15,6 +15,8 @@ from cxredit_cli.networks.anatomy import AnatomyConfig, AnatomyNetwork
 from cxredit_cli.storage.atomic import write_text, written_aside
 
 BUNDLED_ANATOMY = Path(__file__).parent.parent / "bundled" / "anatomy.safetensors"
+# Trained on other images than the first, and never used to find or to steer anything: it judges what the first found.
+BUNDLED_JUDGE = BUNDLED_ANATOMY.with_name("anatomy_judge.safetensors")
 SCHEMA = "cxredit-anatomy"
 VERSION = 1
 
@@ -31,7 +33,7 @@ def save_anatomy(
 
 
 def load_anatomy(path: Path | None = None, device: torch.device | str = "cpu") -> AnatomyNetwork:
-    """The network in `path`, else the bundled one, in eval mode and without gradients.
+    """The network in `path`, else the bundled one (BUNDLED_JUDGE is the second), in eval mode and without gradients.
 
     Raises InputError where there is none or it is damaged.
     """

@@ -12,7 +12,7 @@ from PIL import Image
 from cxredit_cli.errors import InputError
 from cxredit_cli.evaluation.anatomy import FIGURES, Anatomy, clean, measure, measure_images, normalise, segment
 from cxredit_cli.networks.anatomy import AnatomyConfig, AnatomyNetwork
-from cxredit_cli.storage.anatomy import BUNDLED_ANATOMY, load_anatomy, save_anatomy
+from cxredit_cli.storage.anatomy import BUNDLED_ANATOMY, BUNDLED_JUDGE, load_anatomy, read_anatomy_info, save_anatomy
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +143,16 @@ def test_the_bundled_network_is_small() -> None:
     assert info["kept_out"]["heart_dice"] >= 0.93
     assert info["kept_out"]["lungs_dice"] >= 0.96
     assert info["kept_out"]["ctr_error"] <= 0.02
+
+
+def test_the_judge_is_another_network_of_other_images() -> None:
+    first, second = load_anatomy(), load_anatomy(BUNDLED_JUDGE)
+    assert not torch.equal(first.state_dict()["head.weight"], second.state_dict()["head.weight"])
+    infos = [read_anatomy_info(path) for path in (BUNDLED_ANATOMY, BUNDLED_JUDGE)]
+    assert {info["split"]["fold"] for info in infos} == {0, 1}
+    assert infos[1]["kept_out"]["heart_dice"] >= 0.93
+    assert infos[1]["kept_out"]["lungs_dice"] >= 0.96
+    assert BUNDLED_JUDGE.stat().st_size < 2e6
 
 
 def test_radiographs_with_known_masks(network: AnatomyNetwork, data: Path) -> None:
