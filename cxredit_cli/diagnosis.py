@@ -10,15 +10,20 @@ import warnings
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
 from cxredit_cli import __version__
 from cxredit_cli.errors import CxreditError
 
+if TYPE_CHECKING:
+    from cxredit_cli.ops.kernels.check import Kernels
+
 # What each required package is imported as, where its name differs; the plug-ins are found by pydicom, not imported.
 IMPORTED_AS = {"pillow": "PIL", "scikit-learn": "sklearn", "scikit-image": "skimage"}
 PLUGIN_PREFIX = "pylibjpeg"
+COMPILER = "cuda-core"  # for the kernels on a GPU alone
 # Importing these takes as long as everything else together, and they are plain Python that does not half-install.
 NOT_TRIED = ("tensorboard", "matplotlib", "scikit-learn")
 PYTORCH_SITE = "https://pytorch.org/get-started/locally"
@@ -55,13 +60,12 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Cuda:
-    """Versions of CUDA's parts, None where absent, and how many kernel sources the package has."""
+    """Versions of CUDA's parts, None where absent."""
 
     torch_build: str | None
     driver: str | None
     nvrtc: str | None
     cuda_core: str | None
-    kernels: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,8 @@ class Diagnosis:
     metal: bool = False
     device: str = "cpu"
     precision: str = "fp32"
-    cuda: Cuda = field(default_factory=lambda: Cuda(None, None, None, None, 0))
+    cuda: Cuda = field(default_factory=lambda: Cuda(None, None, None, None))
+    kernels: "Kernels | None" = None
     decoders: list[Decoder] = field(default_factory=list)
     model: FoundModel | None = None
     anatomy: bool = False  # whether the network that measures heart and lungs loads
@@ -120,6 +125,8 @@ def diagnose(model: Path | None = None) -> Diagnosis:
     if "torch" not in unusable:
         _devices(found)
     _cuda(found)
+    if not unusable:
+        _kernels(found)
     if "pydicom" not in unusable:
         _decoders(found)
     if not unusable:
@@ -148,8 +155,8 @@ def _packages(found: Diagnosis) -> set[str]:
     for requirement in _requirements(found):
         name = requirement.name
         version = found.versions[name] = _version(name)
-        if name.startswith(PLUGIN_PREFIX):
-            continue  # what pydicom makes of the plug-ins is said by transfer syntax
+        if name.startswith(PLUGIN_PREFIX) or name == COMPILER:
+            continue  # what pydicom makes of the plug-ins is said by transfer syntax; a compiler is for GPUs
         problem = None
         if version is None:
             problem = f"{requirement}"
@@ -231,9 +238,8 @@ def _computes(device: str) -> bool:
 def _cuda(found: Diagnosis) -> None:
     torch = sys.modules.get("torch")
     build = None if torch is None else torch.version.cuda
-    kernels = len(list((Path(__file__).parent / "ops" / "kernels").glob("*.cu")))
     driver = _driver_version()
-    found.cuda = Cuda(build, driver, _nvrtc_version(), _version("cuda-core"), kernels)
+    found.cuda = Cuda(build, driver, _nvrtc_version(), _version(COMPILER))
     if driver is None or found.gpus:
         return
     if build is None:
@@ -248,6 +254,22 @@ def _cuda(found: Diagnosis) -> None:
                 needed=False,
             )
         )
+
+
+def _kernels(found: Diagnosis) -> None:
+    from cxredit_cli.ops.kernels.check import find
+
+    try:
+        kernels = found.kernels = find()
+    except CxreditError as error:
+        found.missing.append(Missing("a known CXREDIT_KERNELS", str(error), "unset CXREDIT_KERNELS", needed=True))
+        return
+    for on in kernels.devices:
+        if not on.used and kernels.setting != "off":
+            consequence = f"operations are slower; {on.why_not}"
+            # What CUDA builds of torch bring on Linux, and must be asked for elsewhere.
+            remedy = "pip install 'cxredit[cuda]'" if not kernels.compiles else "report it, with this output"
+            found.missing.append(Missing(f"CUDA kernels on {on.device}", consequence, remedy, needed=False))
 
 
 def _driver_version() -> str | None:

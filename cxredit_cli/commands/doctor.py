@@ -51,7 +51,15 @@ def _print(found: "Diagnosis") -> None:
     parts = {"torch built for": cuda.torch_build, "driver": cuda.driver, "NVRTC": cuda.nvrtc}
     parts["cuda-core"] = cuda.cuda_core
     say("CUDA", ", ".join(f"{name} {version or 'none'}" for name, version in parts.items()))
-    say("kernels", f"{cuda.kernels} CUDA sources" if cuda.kernels else "none yet: every operation runs through torch")
+    if found.kernels is not None:
+        kernels = found.kernels
+        can = "NVRTC compiles them" if kernels.compiles else f"they cannot be compiled: {kernels.why_not}"
+        say("kernels", f"CXREDIT_KERNELS={kernels.setting}; {can}")
+        say("", f"{kernels.cached} compiled in {kernels.cache}")
+        for on in kernels.devices:
+            say("", f"{on.device} ({on.architecture}): {'checked, and used' if on.used else f'not used: {on.why_not}'}")
+        if not kernels.devices:
+            say("", "not needed: there is no NVIDIA GPU")
     read = sum(decoder.reads for decoder in found.decoders)
     say("DICOM", f"reads {read} of {len(found.decoders)} transfer syntaxes:")
     for decoder in found.decoders:

@@ -48,9 +48,7 @@ def sums_close(got, expected, terms) -> None:
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=SHAPES,
-    types=st.sampled_from(
-        [(a, a) for a in DTYPES] + [(torch.float32, torch.float16), (torch.float32, torch.bfloat16)]
-    ),
+    types=st.sampled_from([(a, a) for a in DTYPES] + [(torch.float32, torch.float16), (torch.float32, torch.bfloat16)]),
     channels_last=st.booleans(),
     to_channels_last=st.booleans(),
     enough=st.sampled_from([1, 2**17]),
@@ -147,7 +145,9 @@ def test_the_public_references_formula(emulator) -> None:
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_infinities_and_nan_go_through_and_kinks_are_torchs(emulator, channels_last) -> None:
     values = torch.tensor([0.0, -0.0, 1.0, -1.0, 2.0, -10.0, math.inf, -math.inf, math.nan, 5.0, -5.0, 0.5])
-    x = values.view(1, 4, 3, 1).contiguous(memory_format=torch.channels_last if channels_last else torch.preserve_format)
+    x = values.view(1, 4, 3, 1).contiguous(
+        memory_format=torch.channels_last if channels_last else torch.preserve_format
+    )
     parts = (None,) * 5
     got = scaling.scale_out(x, parts, 1.0, 0.2, 1.0)
     z = x.clone().requires_grad_()
