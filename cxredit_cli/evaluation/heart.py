@@ -10,7 +10,7 @@ from cxredit_cli.errors import InputError
 from cxredit_cli.evaluation.anatomy import Segmentation, clean, measure_segmentation, segment
 from cxredit_cli.networks.anatomy import HEART, AnatomyNetwork
 from cxredit_cli.radiographs.geometry import fit_square
-from cxredit_cli.radiographs.warp import Region, angles, ellipse, enlarge, scales, smooth
+from cxredit_cli.radiographs.warp import Region, angles, ellipse, enlarge, least_reach, scales, smooth
 
 SIDE = 512  # of the masks that outlines are taken from
 SCALES = (0.7, 1.6)
@@ -44,17 +44,21 @@ def edit_heart(
     """
     if not SCALES[0] <= scale <= SCALES[1]:
         raise InputError(f"--scale must be from {SCALES[0]} to {SCALES[1]}, but it is {scale:g}.")
+    factors = scales(scale, VERTICAL)
     found = _segment(network, pixels)
     before = measure_segmentation(found)
     if ellipse_given is not None:
-        region, by = ellipse(*ellipse_given, reach=max(scale, 1.0) + ELLIPSE_ROOM), "an ellipse given by hand"
+        region, by = (
+            ellipse(*ellipse_given, reach=float(least_reach(factors).max()) + ELLIPSE_ROOM),
+            "an ellipse given by hand",
+        )
     elif before.problem[0]:
         raise InputError(
             f"No heart can be outlined here ({before.problem[0]}); say where it is with --ellipse CX,CY,RX,RY."
         )
     else:
-        region, by = _heart_region(clean(found.masks)[0], pixels.shape, scale), "the anatomy network"
-    edited = enlarge(pixels, region, scales(scale, VERTICAL))
+        region, by = _heart_region(clean(found.masks)[0], pixels.shape, factors), "the anatomy network"
+    edited = enlarge(pixels, region, factors)
     after = measure_segmentation(_segment(network, edited))
     ctr = [float("nan") if anatomy.problem[0] else float(anatomy.ctr[0]) for anatomy in (before, after)]
     return EditedHeart(edited, ctr[0], ctr[1], by)
@@ -81,7 +85,7 @@ def _segment(network: AnatomyNetwork, pixels: NDArray[np.float32]) -> Segmentati
     return segment(network, torch.from_numpy(square)[None, None] * 2 - 1, SIDE, batch=1)
 
 
-def _heart_region(mask: NDArray[np.uint8], shape: tuple[int, ...], scale: float) -> Region:
+def _heart_region(mask: NDArray[np.uint8], shape: tuple[int, ...], factors: NDArray[np.float64]) -> Region:
     """The heart of a clean mask [S, S] of the centre square, in pixels of the picture, with room as far as the ribs."""
     heart = mask == HEART
     columns, rows = np.flatnonzero(heart.any(0)), np.nonzero(heart)[0]
@@ -90,7 +94,7 @@ def _heart_region(mask: NDArray[np.uint8], shape: tuple[int, ...], scale: float)
     edge = smooth(_radii(heart, x, y))
     edge *= _width(heart) / _width_of(edge)  # smoothing draws the tips in
     chest = smooth(_radii(mask > 0, x, y))
-    room = edge * (np.maximum(scales(scale, VERTICAL), 1.0) + ROOM)
+    room = edge * (least_reach(factors) + ROOM)
     outer = smooth(np.maximum(REACH * chest, room))
     pixel = min(shape) / len(mask)
     left, top = ((side - min(shape)) / 2 for side in (shape[1], shape[0]))

@@ -47,7 +47,8 @@ def tune(
 ) -> Tensor:
     """Deltas [N, K] (float16, CPU) for images [N, 1, R, R] at their codes w and fitted noise, one image after another.
 
-    The best step of each image counts; zeros where none brought the image nearer. `progress` counts images from `done` on.
+    The best step of each image counts; zeros where none brought the image nearer. `progress` counts images from `done`
+    on.
     """
     device = generator.mapping.w_avg.device
     rows = []

@@ -57,6 +57,16 @@ def scales(scale: float, vertical: float) -> NDArray[np.float64]:
     return np.asarray(1 + (scale - 1) * share, dtype=np.float64)
 
 
+def least_reach(scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The outer radius, in units of the edge, beyond which `backward_map` rises along every ray.
+
+    A cubic rises if the slopes at its ends, 1 / s and 1, add up to no more than three times its mean slope (Fritsch &
+    Carlson 1980). Surroundings that are compressed always do; those that are stretched need room.
+    """
+    mean_slope = np.minimum((1 / scale + 1) / 3, 0.99)
+    return np.asarray(np.where(scale < 1, (1 - mean_slope * scale) / (1 - mean_slope), scale), dtype=np.float64)
+
+
 def enlarge(pixels: NDArray[np.float32], region: Region, scale: NDArray[np.float64]) -> NDArray[np.float32]:
     """`pixels` [H, W] with `region` scaled by `scale` [ANGLES]; beyond its outer radius not a value changes.
 
@@ -68,9 +78,10 @@ def enlarge(pixels: NDArray[np.float32], region: Region, scale: NDArray[np.float
     left, right = max(int(region.x - far), 0), min(int(region.x + far) + 2, width)
     if top >= bottom or left >= right:
         raise InputError("The region lies outside the picture; give --ellipse as CX,CY,RX,RY within it.")
+    folds = bool((region.outer <= region.inner * least_reach(scale)).any())
     rows, columns = np.mgrid[top:bottom, left:right].astype(np.float64)
     source_y, source_x = backward_map(rows, columns, region, scale)
-    if min(jacobian(source_y, source_x).min(), 1.0) < MIN_JACOBIAN:
+    if folds or jacobian(source_y, source_x).min() < MIN_JACOBIAN:
         raise InputError(
             "The region cannot be scaled by so much without folding its surroundings; use a --scale nearer 1."
         )

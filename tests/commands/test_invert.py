@@ -218,3 +218,101 @@ def test_another_picture_of_the_same_name_is_refused(data: Path, tiny_model_dir:
     other = runner.invoke(app, ["invert", str(tmp_path / "b/scan.png"), *arguments])
     assert other.exit_code == 1
     assert "holds another picture under this name" in other.stderr
+
+
+def test_shards_merge_into_the_very_codes_of_the_whole(run, data: Path) -> None:
+    arguments = [data / "nih", "--steps", 4, "--batch", 2]
+    assert run(*arguments, "-o", "whole.h5").exit_code == 0
+    for number in (2, 3, 1):
+        assert run(*arguments, "--shard", f"{number}/3").exit_code == 0
+    parts = sorted(Path().glob("codes.*-of-3.h5"))
+    assert len(parts) == 3
+    merged = run("--merge", *parts, "-o", "merged.h5")
+    assert merged.exit_code == 0, merged.output
+    assert "merged.h5: 12 codes of 3 parts" in merged.stdout
+    whole, together = read_codes(Path("whole.h5")), read_codes(Path("merged.h5"))
+    assert together.header == whole.header
+    assert together.source == whole.source
+    np.testing.assert_array_equal(together.w, whole.w)
+    np.testing.assert_array_equal(together.psnr, whole.psnr)
+    np.testing.assert_array_equal(together.originals(slice(None)), whole.originals(slice(None)))
+
+
+def test_merging_refuses_what_is_not_one_cohort(run, data: Path) -> None:
+    scans = [data / "nih" / name for name in SCANS]
+    assert run(*scans, "--steps", 2, "--shard", "1/2").exit_code == 0
+    assert "2/2 is missing" in run("--merge", "codes.1-of-2.h5", "-o", "merged.h5").stderr
+    assert run(*scans, "--steps", 3, "--shard", "2/2").exit_code == 0
+    parts = ("codes.1-of-2.h5", "codes.2-of-2.h5")
+    assert "steps" in run("--merge", *parts, "-o", "merged.h5").stderr
+    assert not Path("merged.h5").exists()
+    Path("codes.2-of-2.h5").unlink()
+    assert run(*scans, "--steps", 2, "--shard", "2/2").exit_code == 0
+    assert "exists already" in run("--merge", *parts, "-o", parts[0]).stderr
+    assert run("--merge", *parts, "-o", "merged.h5").exit_code == 0
+    assert "--shard must be I/N" in run(*scans, "--shard", "3").stderr
+
+
+def test_torchrun_gives_each_process_its_part(run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans = [data / "nih" / name for name in SCANS]
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert run(*scans, "--steps", 2, "--device", "cpu").exit_code == 0
+    sources = [read_codes(Path(f"codes.{number}-of-2.h5")).source for number in (1, 2)]
+    assert sources == [SCANS[:1], SCANS[1:]]
+
+
+def test_tuned_codes_are_applied_and_measured_by_the_tuned_generator(run, data: Path, tmp_path: Path) -> None:
+    from cxredit_cli.inversion.tuning import synthesize_tuned
+    from cxredit_cli.storage.directions import Direction, write_direction
+
+    result = run(data / "nih" / SCANS[0], data / "nih" / SCANS[1], "--steps", 10, "--tune", "--tune-steps", 20)
+    assert result.exit_code == 0, result.output
+    codes = read_codes(Path("codes.h5"))
+    deltas = codes.tuning(slice(None))
+    assert deltas is not None
+    assert deltas.shape == (2, codes.header.tuning_size)
+    model = load_model(Path("model"))
+    w = torch.from_numpy(codes.w)
+    made = synthesize_tuned(model.generator, w, None, torch.from_numpy(deltas)).clamp(-1, 1)[:, 0].numpy()
+    decibels = 10 * np.log10(4 / np.square(made - codes.originals(slice(None)) / 127.5 + 1).mean(axis=(1, 2)))
+    np.testing.assert_allclose(codes.psnr, decibels, atol=0.05)
+    plain = model.generator.synthesis(w).clamp(-1, 1)[:, 0].numpy()
+    assert np.abs(plain - made).max() > 0.02
+    vector = np.zeros((1, 32), np.float32)
+    vector[0, 0] = 1
+    write_direction(Path("d.h5"), Direction(vector, "any", "test", model.fingerprint, [], {}, "tiny"))
+    applied = CliRunner().invoke(app, ["apply", "codes.h5", "-d", "d.h5", "--strength", "0,1", "-o", "edited"])
+    assert applied.exit_code == 0, applied.output
+    unchanged = np.asarray(Image.open(tmp_path / "edited" / f"{Path(SCANS[1]).stem}_+0.png")) / 127.5 - 1
+    np.testing.assert_allclose(unchanged, made[1], atol=0.01)
+    other = run(data / "nih" / SCANS[2], "--steps", 10)
+    assert other.exit_code == 2
+    assert "begun with" in other.stderr
+
+
+def test_a_target_and_a_start_are_part_of_how_codes_were_made(run, data: Path) -> None:
+    scan = data / "nih" / SCANS[0]
+    assert (
+        run(scan, "--start", "nearest", "--target-psnr", 5, "--perceptual-weight", 0.01, "--steps", 60).exit_code == 0
+    )
+    searched = json.loads(read_codes(Path("codes.h5")).header.search)
+    assert (searched["start"], searched["target_psnr"], searched["perceptual_weight"]) == ("nearest", 5, 0.01)
+    other = run(data / "nih" / SCANS[1], "--start", "nearest", "--target-psnr", 6, "--steps", 60)
+    assert other.exit_code == 2
+    assert "search" in other.stderr
+    assert "for --start encoder use --method hybrid" in run(scan, "--method", "optimize", "--start", "encoder").stderr
+
+
+def test_codes_of_an_older_version_are_read(run, data: Path) -> None:
+    import h5py
+
+    assert run(data / "nih" / SCANS[0], "--steps", 2).exit_code == 0
+    with h5py.File("codes.h5", "r+") as file:
+        for name in ("search", "tuning_size", "shard"):
+            del file.attrs[name]
+    codes = read_codes(Path("codes.h5"))
+    assert (codes.header.search, codes.header.tuning_size, codes.header.shard) == ("", 0, "")
+    assert codes.tuning(slice(None)) is None
