@@ -5,17 +5,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
+from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 
 if TYPE_CHECKING:
-    from cxredit_cli.evaluation.realism import Realism, Value
+    from cxredit_cli.evaluation.realism import Realism
 
-SECTIONS = ("--realism",)
+SECTIONS = ("--realism", "--dose")
+REALISM_IMAGES, DOSE_SCANS = 2000, 100
 
 
 def command(
     realism: Annotated[
         bool, typer.Option("--realism", help="How far generated radiographs are from real ones.")
+    ] = False,
+    dose: Annotated[
+        bool, typer.Option("--dose", help="What a direction does to unseen scans, by a network that never found any.")
     ] = False,
     model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
     images: Annotated[Path, typer.Option(help="Real images: a dataset of `prepare`, a folder or a zip.")] = Path(
@@ -25,7 +29,28 @@ def command(
         str | None,
         typer.Option(help="Of the images: train, val or all. Default: val, whose patients no training saw; else all."),
     ] = None,
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Real images at most, and as many generated ones.")] = 2000,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n",
+            "-n",
+            min=1,
+            help="Real images at most. Default: realism 2000 (and as many generated ones), dose 100.",
+        ),
+    ] = None,
+    view: Annotated[str, typer.Option(help="Of the scans for --dose; `any` takes all.")] = "PA",
+    label: Annotated[str, typer.Option(help="Of the scans for --dose; `any` takes all.")] = "No Finding",
+    direction: Annotated[
+        Path | None, typer.Option(help="For --dose. Default: ./direction.h5, else the model's cardiomegaly.")
+    ] = None,
+    sweep: Annotated[str | None, typer.Option(help="Strengths FROM:TO:COUNT; default: by the spread of W.")] = None,
+    randoms: Annotated[int, typer.Option(min=0, help="Random directions of each kind beside it.")] = 5,
+    codes: Annotated[
+        Path | None, typer.Option(help="Codes of the scans from `cxredit invert`, so that nothing is inverted again.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Of inversion: encoder, optimize or hybrid.")] = None,
+    space: Annotated[str | None, typer.Option(help="Of inversion: w or w+.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Of inversion.")] = 50,
     truncation_psi: Annotated[float, typer.Option(help="1: all variety; towards 0: nearer to the mean.")] = 1.0,
     output: Annotated[Path, typer.Option("--output", "-o", help="The report to write.")] = Path("evaluation.json"),
     seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
@@ -36,19 +61,21 @@ def command(
     ] = "fp32",
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
 ) -> None:
-    """Measure a model against real radiographs (dataset.h5 -> evaluation.json). Name the sections: --realism."""
+    """Measure a model against real radiographs (dataset.h5 -> evaluation.json). Name the sections, such as --dose."""
     from json import dumps
 
+    from cxredit_cli.commands import evaluate_report
     from cxredit_cli.devices import resolve_device, resolve_precision
     from cxredit_cli.errors import InputError
     from cxredit_cli.storage.atomic import write_text
     from cxredit_cli.storage.dataset import is_prepared, open_images
     from cxredit_cli.storage.models import load_model
 
-    if not realism:
+    if not (realism or dose):
         raise InputError(f"Name what to evaluate; the sections are {', '.join(SECTIONS)}.")
     target = resolve_device(device)
-    loaded = load_model(model, target, parts=("generator",))
+    parts = ("generator", "encoder") if dose and codes is None else ("generator",)
+    loaded = load_model(model, target, parts=parts)
     loaded.generator.synthesis.precision = resolve_precision(precision, target)
     progress = ConsoleProgress()
     padded = loaded.info.get("preprocessing", {}).get("fit") == "pad"
@@ -58,12 +85,30 @@ def command(
     if realism:
         from cxredit_cli.evaluation.evaluating import choose_real, evaluate_realism
 
-        real = choose_real(dataset, split, n, seed)
+        real = choose_real(dataset, split, n or REALISM_IMAGES, seed)
         found = evaluate_realism(loaded, real, truncation_psi, seed, batch, progress)
         report["realism"] = {"truncation_psi": truncation_psi, **_document(found)}
         if not json:
             stdout.print(f"Realism of {loaded.name} against {images}", markup=False)
-            _print(found)
+            evaluate_report.print_realism(found)
+    if dose:
+        from cxredit_cli.evaluation.judging import Cohort, evaluate_dose
+        from cxredit_cli.latent.edits import parse_sweep
+        from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
+        from cxredit_cli.storage.codes import read_codes
+        from cxredit_cli.storage.directions import find_direction, read_direction
+
+        judge = load_anatomy(BUNDLED_JUDGE, target)
+        held = None if codes is None else read_codes(codes)
+        cohort = Cohort(split, view, label, n or DOSE_SCANS, seed, method, space, steps, batch, held)
+        where = find_direction(direction, loaded.path)
+        strengths = None if sweep is None else parse_sweep(sweep)
+        judged = evaluate_dose(
+            loaded, judge, dataset, read_direction(where), where, cohort, strengths, randoms, progress
+        )
+        report["dose"] = judged.document
+        if not json:
+            evaluate_report.print_dose(judged.document)
     write_text(output, dumps(report, indent=2) + "\n")
     if json:
         print_json(report)
@@ -80,27 +125,3 @@ def _document(found: "Realism") -> dict[str, Any]:
         {**figure, "ratio": ratio} for figure, ratio in zip(document["figures"], ratios, strict=True)
     ]
     return document
-
-
-def _print(found: "Realism") -> None:
-    def value(value: "Value | None") -> str:
-        return "" if value is None else f"{value.mean:.4g} ± {value.spread:.2g}"
-
-    stdout.print(
-        f"{found.images} real images ({found.split}, {found.patients} patients) in halves of {found.half}, "
-        f"{found.images} generated, {found.halvings} halvings",
-        markup=False,
-    )
-    others = any(figure.others is not None for figure in found.figures)
-    line = "{:30}{:10}{:>19}{:>19}{:>7}" + ("{:>19}" if others else "")
-    stdout.print(line.format("", "better", "generated", "two real halves", "ratio", "other patients"), markup=False)
-    for figure in found.figures:
-        name = figure.name.replace("_", " ") + (f", {figure.features}" if figure.features else "")
-        ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
-        better = "as real" if figure.better == "as the floor" else figure.better
-        cells = (name, better, value(figure.generated), value(figure.floor), ratio, value(figure.others))
-        stdout.print(line.format(*cells), markup=False)
-    for name, weights in found.networks.items():
-        stdout.print(f"{name}: {weights}", markup=False)
-    for note in found.notes:
-        stderr.print(note, markup=False)

@@ -48,7 +48,7 @@ def evaluate_realism(
     generated = generate_images(model, len(real.images), seed, truncation_psi, batch, progress)
     found = measure_realism(real, generated, extractors, seed, device, batch, progress)
     found.networks = networks
-    found.notes = [*_split_notes(model, real), *found.notes]
+    found.notes = [*split_notes(model, real.split, real.divided), *found.notes]
     if "inception" not in networks:
         found.notes.append(f"No Inception features: torchvision's weights are not on this machine ({weights}).")
     return found
@@ -102,17 +102,20 @@ def _images(dataset: Dataset, rows: Indices) -> Images:
     return images if dataset.white == 255 else np.rint(images / np.float32(257)).astype(np.uint8)
 
 
-def _split_notes(model: Model, real: RealImages) -> list[str]:
-    """What stands against taking the real images for images that training never saw."""
+def split_notes(model: Model, split: str, divided: tuple[float, int]) -> list[str]:
+    """What stands against taking images of a split for images that training never saw.
+
+    `divided` is how their dataset was split: the share of validation patients and the seed.
+    """
     data = model.info.get("data")
-    if real.split != "val":
+    if split != "val":
         return ["The model may have been trained on these real images; a fair judgement takes --split val."]
     if not isinstance(data, Mapping) or "split_seed" not in data:
         return ["model.json does not say which patients training saw; some of these may be among them."]
-    if (data.get("val_fraction"), data["split_seed"]) != real.divided:
+    if (data.get("val_fraction"), data["split_seed"]) != divided:
         return [
             "This dataset was split otherwise than the one that the model was trained on "
-            f"(val_fraction {real.divided[0]:g}, seed {real.divided[1]}, not {data.get('val_fraction')} and "
+            f"(val_fraction {divided[0]:g}, seed {divided[1]}, not {data.get('val_fraction')} and "
             f"{data['split_seed']}): training may have seen some of these patients."
         ]
     return []

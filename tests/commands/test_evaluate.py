@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
 from cxredit_cli.evaluation.evaluating import generate_images
+from cxredit_cli.storage.directions import Direction, write_direction
 from cxredit_cli.storage.models import load_model
 
 
@@ -108,3 +109,38 @@ def test_mistakes_are_one_sentence(run, scans: Path) -> None:
         assert words in result.stderr
         assert result.stderr.count("\n") == 1
     assert not Path("evaluation.json").exists()
+
+
+def test_the_dose_response_of_a_direction(run, scans: Path, tiny_model_dir: Path, tmp_path: Path) -> None:
+    fingerprint = load_model(tiny_model_dir).fingerprint
+    vector = np.eye(32, dtype=np.float32)[:1]
+    write_direction(tmp_path / "direction.h5", Direction(vector, "wide", "drawn", fingerprint))
+    options = ("--dose", "--images", scans, "--label", "any", "--view", "any", "-n", "3")
+    result = run(*options, "--steps", "2", "--sweep", "-1:1:2", "--randoms", "1", "--json")
+    assert result.exit_code == 0, result.output
+    section = json.loads(result.stdout)["dose"]
+    assert section["strengths"] == [-1, 0, 1]
+    assert section["cohort"]["images"] == section["scans"] == 3
+    assert section["cohort"]["codes"] == "optimize, w, 2 steps"
+    assert len(section["null"]) == 2
+    assert section["used"] == 0  # a random model draws no chests
+    assert any("--split val" in note for note in section["notes"])
+
+    # The same scans by codes that were made before; only those with a code are taken.
+    some = sorted(scans.glob("*_0.png"))[:3]
+    made = CliRunner().invoke(app, ["invert", *map(str, some), "--model", str(tiny_model_dir), "--steps", "2"])
+    assert made.exit_code == 0, made.output
+    result = run(*options, "--codes", "codes.h5", "--sweep", "0:1:2", "--randoms", "0")
+    assert result.exit_code == 0, result.output
+    assert "Dose-response of wide (drawn)" in result.stdout
+    section = json.loads(Path("evaluation.json").read_text())["dose"]
+    assert section["cohort"]["codes"].endswith("(codes.h5)")
+    assert 2 <= section["scans"] <= 3
+
+    for words, arguments in {
+        "two at least are needed": ("--dose", "--images", scans),
+        "strengths besides 0": (*options, "--sweep", "0:0:2"),
+    }.items():
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert words in result.stderr

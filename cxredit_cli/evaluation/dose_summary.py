@@ -1,0 +1,150 @@
+"""The figures of a dose-response: curves, what holds at a given rise of the CTR, and the null of random directions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxredit_cli.evaluation.dose import GREY, MEASURES, OUTSIDE, Dose
+
+Floats = NDArray[np.float64]
+
+RISE = 0.10  # of the CTR: from the mean of normal hearts to that of cardiomegaly, PA films
+PIXEL = 0.005  # of the CTR: one pixel of the outlines
+# What is asked of a direction of heart size: measure, least and most that it may change at that rise.
+ASKED = (
+    ("heart_area", 0.20, None, "of itself"),
+    ("thorax_width", -0.02, 0.02, "of itself"),
+    ("right_lung_height", -0.04, 0.04, "of itself"),
+    (GREY, -0.05, 0.05, "of the grey range"),
+    (OUTSIDE, -0.05, 0.05, "of itself"),
+)
+MONOTONE = 0.95  # share of the patients
+
+
+def summarise_dose(dose: Dose, rise: float = RISE) -> dict[str, Any]:
+    """Plain values of the patients whose outlines are plausible at every strength; None where there is none.
+
+    Changes are of each patient against its own reconstruction, then averaged: of lengths and areas as a share of what
+    they were, of the CTR and the median grey as a difference.
+    """
+    used = dose.whole
+    summary: dict[str, Any] = {
+        "scans": len(used),
+        "used": int(used.sum()),
+        "strengths": dose.strengths.tolist(),
+        "plausible": dose.plausible.mean(axis=0).tolist(),
+    }
+    if not used.any():
+        return summary | {"ctr": None, "ctr_change": None, "rising_at_every_step": None, "at_rise": None}
+    ctr = dose.measures["ctr"][used]
+    changes = {name: change(dose, name) for name in MEASURES}
+    steps = np.diff(ctr, axis=1)
+    curves = {name: values.mean(axis=0) for name, values in changes.items()}
+    return summary | {
+        "ctr": _curve(ctr),
+        "ctr_change": _curve(changes["ctr"]),
+        "end_to_end": float(ctr[:, -1].mean() - ctr[:, 0].mean()),
+        "mean_rises_at_every_step": bool((np.diff(ctr.mean(axis=0)) > 0).all()),
+        "rising_at_every_step": float((steps > 0).all(axis=1).mean()),
+        "never_falling_by_a_pixel": float((steps > -PIXEL).all(axis=1).mean()),
+        "rising_overall": float((ctr[:, -1] > ctr[:, 0]).mean()),
+        "changes": {name: _curve(values) for name, values in changes.items() if name != "ctr"},
+        "pixels": {
+            "inside_heart": dose.inside[used].mean(axis=0).tolist(),
+            "outside_heart": dose.outside[used].mean(axis=0).tolist(),
+        },
+        "identity": {
+            "among": len(used),
+            "originals": dose.own_original[used].mean(axis=0).tolist(),
+            "reconstructions": dose.own_reconstruction[used].mean(axis=0).tolist(),
+            "chance": 1 / len(used),
+        },
+        "at_rise": at_rise(dose, curves, rise),
+    }
+
+
+def change(dose: Dose, name: str) -> Floats:
+    """[M, S]: the change of a measure against strength 0, of the M patients that are plausible throughout."""
+    values = dose.measures[name][dose.whole]
+    before = values[:, [dose.zero]]
+    return np.asarray(values - before if name in ("ctr", GREY) else values / before - 1)
+
+
+def at_rise(dose: Dose, curves: dict[str, Floats], rise: float) -> dict[str, Any] | None:
+    """Every mean change where the mean CTR has risen by `rise`, linear between strengths; None if it never does."""
+    ctr, zero = curves["ctr"], dose.zero
+    for index in range(zero + 1, len(ctr)):
+        if ctr[index] >= rise:
+            share = (rise - ctr[index - 1]) / (ctr[index] - ctr[index - 1])
+
+            def between(curve: Floats, index: int = index, share: float = float(share)) -> float:
+                return float(curve[index - 1] + share * (curve[index] - curve[index - 1]))
+
+            used = dose.whole
+            return {
+                "rise": rise,
+                "strength": between(dose.strengths),
+                "changes": {name: between(curve) for name, curve in curves.items() if name != "ctr"},
+                "identity": between(dose.own_original[used].mean(axis=0)),
+            }
+    return None
+
+
+def checks(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is asked of a direction of heart size, what was found, and whether it holds (None: not to be told)."""
+    rise = summary["at_rise"]
+    if not summary["used"]:
+        return []
+    largest = max(summary["ctr_change"]["mean"])
+    rows = [
+        ("mean CTR rises at every step", summary["mean_rises_at_every_step"], "yes"),
+        ("largest rise of the mean CTR", largest, f"at least {RISE:g}"),
+        ("patients whose CTR rises at every step", summary["rising_at_every_step"], f"at least {MONOTONE:g}"),
+    ]
+    held: list[bool | None] = [rows[0][1] is True, largest >= RISE, rows[2][1] >= MONOTONE]
+    for name, low, high, of in ASKED:
+        found = None if rise is None else rise["changes"][name]
+        limits = f"at least {low:+.0%}" if high is None else f"{low:+.0%} to {high:+.0%}"
+        rows.append((f"{name.replace('_', ' ')} at that rise", found, f"{limits} {of}"))
+        held.append(None if found is None else low <= found <= (np.inf if high is None else high))
+    return [
+        {"what": what, "found": found, "asked": asked, "held": bool(good) if good is not None else None}
+        for (what, found, asked), good in zip(rows, held, strict=True)
+    ]
+
+
+def summarise_null(kinds: Mapping[str, Sequence[Dose]], found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Random directions beside the one that was judged: by kind, what their ends differ in."""
+    rows = []
+    for kind, doses in kinds.items():
+        summaries = [summarise_dose(dose) for dose in doses]
+        ends = np.array([each["end_to_end"] for each in summaries if each["used"]])
+        rising = [
+            max(each["rising_at_every_step"], _falling(dose))
+            for each, dose in zip(summaries, doses, strict=True)
+            if each["used"]
+        ]
+        end = found.get("end_to_end")
+        rows.append(
+            {
+                "kind": kind,
+                "directions": len(doses),
+                "end_to_end": ends.tolist(),
+                "largest": float(np.abs(ends).max()) if len(ends) else None,
+                "monotone": [float(value) for value in rising],  # rising or falling, whichever is more
+                "times_the_largest": float(abs(end) / np.abs(ends).max()) if len(ends) and end is not None else None,
+                "curves": [each["ctr_change"]["mean"] for each in summaries if each["used"]],
+                "outside_heart": [each["pixels"]["outside_heart"][-1] for each in summaries if each["used"]],
+            }
+        )
+    return rows
+
+
+def _falling(dose: Dose) -> float:
+    return float((np.diff(dose.measures["ctr"][dose.whole], axis=1) < 0).all(axis=1).mean())
+
+
+def _curve(values: Floats) -> dict[str, list[float]]:
+    return {"mean": values.mean(axis=0).tolist(), "deviation": values.std(axis=0).tolist()}
