@@ -92,7 +92,12 @@ def scale_out_torch(
         y = x * total_gain if offset is None else torch.add(offset.to(x.dtype), x, alpha=total_gain)
     else:
         factor = over_channels(scale * total_gain, x).to(x.dtype)
-        y = x * factor if offset is None else torch.addcmul(offset.to(x.dtype), x, factor)
+        if offset is None:
+            y = x * factor
+        elif torch.is_grad_enabled():
+            y = (x * factor).add_(offset.to(x.dtype))  # addcmul's gradient takes a pass more than theirs
+        else:
+            y = torch.addcmul(offset.to(x.dtype), x, factor)
     if noise is not None:
         y = y.add_(noise.to(x.dtype))
     if act == "lrelu":

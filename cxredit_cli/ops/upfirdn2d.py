@@ -59,12 +59,15 @@ def upfirdn2d_torch(
     channels = x.shape[1]
     kh, kw = kernel.shape
     left, right, top, bottom = padding
+    dtype = x.dtype
+    if up > 1 and dtype == torch.bfloat16 and not x.is_cuda:
+        x = x.float()  # oneDNN's transposed depthwise convolution takes ten times as long in bfloat16
     taps = (kernel * gain).to(x.dtype)
     if up > 1:
         weight = taps.flip(0, 1) if flip_filter else taps
         weight = weight[None, None].expand(channels, 1, kh, kw).contiguous()
         x = F.conv_transpose2d(x, weight, stride=up, groups=channels)
-        x = F.pad(x, (left - kw + 1, right - kw + up, top - kh + 1, bottom - kh + up))
+        x = F.pad(x.to(dtype), (left - kw + 1, right - kw + up, top - kh + 1, bottom - kh + up))
     else:
         weight = taps if flip_filter else taps.flip(0, 1)
         weight = weight[None, None].expand(channels, 1, kh, kw).contiguous()

@@ -171,7 +171,7 @@ __device__ inline void write_row(T* __restrict__ y, const Geometry& g, int row, 
 #pragma unroll
     for (int i = 0; i < OUT_COLUMNS; i += 2) {
         const bool first = static_cast<unsigned>(column + i) < static_cast<unsigned>(g.out_width);
-        const bool second = i + 1 < OUT_COLUMNS && column + i + 1 >= 0 && column + i + 1 < g.out_width;
+        const bool second = i + 1 < OUT_COLUMNS && column + i + 1 < g.out_width;
         T* address = y + start + static_cast<long long>(i) * g.channels;
         if (V == 1 && first && second && g.channels == 1 && reinterpret_cast<size_t>(address) % (2 * sizeof(T)) == 0) {
             const float pair[2] = {values[i][0], values[i + (i + 1 < OUT_COLUMNS)][0]};
