@@ -10,8 +10,9 @@ from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 if TYPE_CHECKING:
     from cxredit_cli.evaluation.realism import Realism
 
-SECTIONS = ("--realism", "--dose")
-REALISM_IMAGES, DOSE_SCANS = 2000, 100
+SECTIONS = ("--realism", "--dose", "--reconstruction", "--code-error", "--separability")
+# Images at most, where --n says nothing.
+REALISM, DOSE, RECONSTRUCTION, CODE_ERROR = 2000, 100, 50, 100
 
 
 def command(
@@ -20,6 +21,15 @@ def command(
     ] = False,
     dose: Annotated[
         bool, typer.Option("--dose", help="What a direction does to unseen scans, by a network that never found any.")
+    ] = False,
+    reconstruction: Annotated[
+        bool, typer.Option("--reconstruction", help="How near each way of inverting comes to unseen scans.")
+    ] = False,
+    code_error: Annotated[
+        bool, typer.Option("--code-error", help="How near each way comes to the codes of synthetic images.")
+    ] = False,
+    separability: Annotated[
+        bool, typer.Option("--separability", help="Whether labels separate in --codes, held out by patient.")
     ] = False,
     model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
     images: Annotated[Path, typer.Option(help="Real images: a dataset of `prepare`, a folder or a zip.")] = Path(
@@ -35,10 +45,10 @@ def command(
             "--n",
             "-n",
             min=1,
-            help="Real images at most. Default: realism 2000 (and as many generated ones), dose 100.",
+            help="Images at most; default: realism 2000, dose and code error 100, reconstruction 50.",
         ),
     ] = None,
-    view: Annotated[str, typer.Option(help="Of the scans for --dose; `any` takes all.")] = "PA",
+    view: Annotated[str, typer.Option(help="Of the scans for --dose and --reconstruction; `any` takes all.")] = "PA",
     label: Annotated[str, typer.Option(help="Of the scans for --dose; `any` takes all.")] = "No Finding",
     direction: Annotated[
         Path | None, typer.Option(help="For --dose. Default: ./direction.h5, else the model's cardiomegaly.")
@@ -46,11 +56,28 @@ def command(
     sweep: Annotated[str | None, typer.Option(help="Strengths FROM:TO:COUNT; default: by the spread of W.")] = None,
     randoms: Annotated[int, typer.Option(min=0, help="Random directions of each kind beside it.")] = 5,
     codes: Annotated[
-        Path | None, typer.Option(help="Codes of the scans from `cxredit invert`, so that nothing is inverted again.")
+        list[Path] | None,
+        typer.Option(help="Codes from `cxredit invert`: for --separability (repeatable: W, W+), and for --dose."),
     ] = None,
-    method: Annotated[str | None, typer.Option(help="Of inversion: encoder, optimize or hybrid.")] = None,
-    space: Annotated[str | None, typer.Option(help="Of inversion: w or w+.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of inversion.")] = 50,
+    method: Annotated[str | None, typer.Option(help="For --dose: encoder, optimize or hybrid.")] = None,
+    space: Annotated[str | None, typer.Option(help="For --dose: w or w+.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="For --dose: steps of inversion.")] = 50,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For --reconstruction and --code-error: METHOD,SPACE,STEPS such as hybrid,w,50; repeatable. Default: "
+            "the encoder, hybrid with 50 steps, optimize with 150 in w and w+."
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="For --separability: a CSV of labels or a dataset. Default: --images.")
+    ] = None,
+    positive: Annotated[str, typer.Option(help="For --separability: the label of the one class.")] = "Cardiomegaly",
+    negative: Annotated[str, typer.Option(help="For --separability: that of the other.")] = "No Finding",
+    control: Annotated[
+        list[str] | None, typer.Option(help="For --separability: what is to be taken out, such as view; repeatable.")
+    ] = None,
+    permutations: Annotated[int, typer.Option(min=1, help="For --separability.")] = 200,
     truncation_psi: Annotated[float, typer.Option(help="1: all variety; towards 0: nearer to the mean.")] = 1.0,
     output: Annotated[Path, typer.Option("--output", "-o", help="The report to write.")] = Path("evaluation.json"),
     seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
@@ -67,25 +94,33 @@ def command(
     from cxredit_cli.commands import evaluate_report
     from cxredit_cli.devices import resolve_device, resolve_precision
     from cxredit_cli.errors import InputError
+    from cxredit_cli.evaluation.evaluating import split_notes
+    from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
     from cxredit_cli.storage.atomic import write_text
+    from cxredit_cli.storage.codes import read_codes
     from cxredit_cli.storage.dataset import is_prepared, open_images
     from cxredit_cli.storage.models import load_model
 
-    if not (realism or dose):
+    if not (realism or dose or reconstruction or code_error or separability):
         raise InputError(f"Name what to evaluate; the sections are {', '.join(SECTIONS)}.")
     target = resolve_device(device)
-    parts = ("generator", "encoder") if dose and codes is None else ("generator",)
-    loaded = load_model(model, target, parts=parts)
+    inverts = reconstruction or code_error or (dose and not codes)
+    if separability and not codes:
+        raise InputError("--separability needs --codes of labelled images; make them with `cxredit invert`.")
+    if dose and codes and len(codes) > 1:
+        raise InputError("--dose takes one file of --codes; evaluate the others in runs of their own.")
+    loaded = load_model(model, target, parts=("generator", "encoder") if inverts else ("generator",))
     loaded.generator.synthesis.precision = resolve_precision(precision, target)
     progress = ConsoleProgress()
     padded = loaded.info.get("preprocessing", {}).get("fit") == "pad"
     dataset = open_images(images, loaded.generator.resolution, "pad" if padded else "crop", progress)
     split = split or ("val" if is_prepared(images) else "all")
     report: dict[str, Any] = {"model": loaded.name, "images": str(images), "seed": seed, "precision": precision}
+    judge = load_anatomy(BUNDLED_JUDGE, target)
     if realism:
         from cxredit_cli.evaluation.evaluating import choose_real, evaluate_realism
 
-        real = choose_real(dataset, split, n or REALISM_IMAGES, seed)
+        real = choose_real(dataset, split, n or REALISM, seed)
         found = evaluate_realism(loaded, real, truncation_psi, seed, batch, progress)
         report["realism"] = {"truncation_psi": truncation_psi, **_document(found)}
         if not json:
@@ -94,13 +129,10 @@ def command(
     if dose:
         from cxredit_cli.evaluation.judging import Cohort, evaluate_dose
         from cxredit_cli.latent.edits import parse_sweep
-        from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
-        from cxredit_cli.storage.codes import read_codes
         from cxredit_cli.storage.directions import find_direction, read_direction
 
-        judge = load_anatomy(BUNDLED_JUDGE, target)
-        held = None if codes is None else read_codes(codes)
-        cohort = Cohort(split, view, label, n or DOSE_SCANS, seed, method, space, steps, batch, held)
+        held = read_codes(codes[0]) if codes else None
+        cohort = Cohort(split, view, label, n or DOSE, seed, method, space, steps, batch, held)
         where = find_direction(direction, loaded.path)
         strengths = None if sweep is None else parse_sweep(sweep)
         judged = evaluate_dose(
@@ -109,6 +141,41 @@ def command(
         report["dose"] = judged.document
         if not json:
             evaluate_report.print_dose(judged.document)
+    if reconstruction or code_error:
+        from cxredit_cli.evaluation.cohorts import ANY, choose_scans
+        from cxredit_cli.evaluation.reconstructing import (
+            default_ways,
+            evaluate_code_error,
+            evaluate_reconstruction,
+            parse_way,
+        )
+
+        ways = [parse_way(text, loaded) for text in by] if by else default_ways(loaded)
+        if reconstruction:
+            scans = choose_scans(dataset, judge, split, view, ANY, n or RECONSTRUCTION, seed, batch=batch)
+            report["reconstruction"] = evaluate_reconstruction(loaded, judge, scans, ways, batch, progress)
+            report["reconstruction"]["notes"] = split_notes(loaded, split, dataset)
+            if not json:
+                evaluate_report.print_reconstruction(report["reconstruction"])
+        if code_error:
+            report["code_error"] = evaluate_code_error(loaded, ways, n or CODE_ERROR, seed, batch, progress)
+            if not json:
+                evaluate_report.print_code_error(report["code_error"])
+    if separability and codes:
+        from cxredit_cli.evaluation.separating import evaluate_separability
+        from cxredit_cli.latent.cohort import read_label_table
+
+        table = read_label_table(labels or dataset.path)
+        report["separability"] = []
+        for path in codes:
+            some = read_codes(path)
+            some.check_generator(loaded.fingerprint)
+            part = evaluate_separability(
+                *(some, table, (positive, negative), judge, control or (), 5, permutations, seed, batch, progress)
+            )
+            report["separability"].append(part)
+            if not json:
+                evaluate_report.print_separability(part)
     write_text(output, dumps(report, indent=2) + "\n")
     if json:
         print_json(report)

@@ -101,3 +101,55 @@ def print_dose(section: dict[str, Any]) -> None:
                 f"{null['largest']:.3f} at most{times}; monotone in {max(null['monotone']):.0%} of the patients at most"
             )
     notes(section)
+
+
+def print_reconstruction(section: dict[str, Any]) -> None:
+    """A line a way of inverting."""
+    cohort = section["cohort"]
+    say(f"Reconstructions of {cohort['images']} scans, one a patient: {cohort['view']}, {cohort['split']}")
+    line = "{:28}{:>14}{:>15}{:>15}{:>9}{:>9}{:>10}"
+    say(line.format("", "PSNR, dB", "SSIM", "MS-SSIM", "CTR, r", "CTR, error", "s/img"))
+    for way in section["ways"]:
+        spreads = [
+            f"{way[name]['mean']:.{digits}f} ± {way[name]['deviation']:.{digits}f}"
+            for name, digits in (("psnr", 1), ("ssim", 3), ("ms_ssim", 3))
+        ]
+        ctr = ["" if way[name] is None else f"{way[name]:.3f}" for name in ("ctr_correlation", "ctr_error")]
+        say(line.format(way["way"], *spreads, *ctr, f"{way['seconds_an_image']:.3g}"))
+    say(f"seconds an image on {section['device']}, {section['batch']} at a time")
+    notes(section)
+
+
+def print_code_error(section: dict[str, Any]) -> None:
+    """A line a way of inverting."""
+    say(f"Codes of {section['images']} synthetic images; 0 is exact, 1 is answering with the mean code")
+    for way in section["ways"]:
+        error, psnr = way["error"], way["psnr"]
+        say(f"{way['way']:28}error {error['mean']:.3f} ± {error['deviation']:.3f}   PSNR {psnr['mean']:.1f} dB")
+
+
+def print_separability(section: dict[str, Any]) -> None:
+    """Held out, in sample, by the CTR alone and controlled."""
+    say(
+        f"{section['positive']} ({section['positives']} images, {section['positive_patients']} patients) against "
+        f"{section['negative']} ({section['negatives']}, {section['negative_patients']}) in {section['codes']}: "
+        f"{section['method']}, {section['space']}"
+    )
+    low, high = section["auc_interval"]
+    null = section["auc_null_95"]
+    say(
+        f"  ROC AUC held out by patient {section['auc']:.3f} ({low:.3f} to {high:.3f}), permuted labels "
+        f"{null[0]:.3f} to {null[1]:.3f}, p {section['p_value']:.3g}"
+    )
+    null = section["in_sample_null_95"]
+    say(f"  separation in sample {section['in_sample']:.2f}, permuted labels {null[0]:.2f} to {null[1]:.2f}")
+    ctr, controlled = section["ctr_alone"], section.get("controlled")
+    if ctr is not None:
+        low, high = ctr["auc_interval"]
+        say(f"  by the CTR of the same images alone: AUC {ctr['auc']:.3f} ({low:.3f} to {high:.3f})")
+    if controlled is not None:
+        low, high = controlled["auc_interval"]
+        say(
+            f"  with {', '.join(controlled['without'])} taken out: AUC {controlled['auc']:.3f} ({low:.3f} to "
+            f"{high:.3f}), p {controlled['p_value']:.3g}"
+        )

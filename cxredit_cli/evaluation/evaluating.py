@@ -48,7 +48,7 @@ def evaluate_realism(
     generated = generate_images(model, len(real.images), seed, truncation_psi, batch, progress)
     found = measure_realism(real, generated, extractors, seed, device, batch, progress)
     found.networks = networks
-    found.notes = [*split_notes(model, real.split, real.divided), *found.notes]
+    found.notes = [*_split_notes(model, real.split, real.divided), *found.notes]
     if "inception" not in networks:
         found.notes.append(f"No Inception features: torchvision's weights are not on this machine ({weights}).")
     return found
@@ -74,9 +74,7 @@ def choose_real(dataset: Dataset, split: str, n: int, seed: int = 0) -> RealImag
     if len(outside) >= 2 * half:
         others = _images(dataset, np.sort(random.permutation(outside)[: 2 * half]))
     patients = dataset.patient_ids
-    attributes = dataset.attributes
-    divided = (float(attributes["val_fraction"]), int(attributes["seed"]))
-    return RealImages(_images(dataset, rows), [patients[row] for row in rows], others, split, divided)
+    return RealImages(_images(dataset, rows), [patients[row] for row in rows], others, split, _divided(dataset))
 
 
 def generate_images(
@@ -102,11 +100,17 @@ def _images(dataset: Dataset, rows: Indices) -> Images:
     return images if dataset.white == 255 else np.rint(images / np.float32(257)).astype(np.uint8)
 
 
-def split_notes(model: Model, split: str, divided: tuple[float, int]) -> list[str]:
-    """What stands against taking images of a split for images that training never saw.
+def split_notes(model: Model, split: str, dataset: Dataset) -> list[str]:
+    """What stands against taking a dataset's images of a split for images that training never saw."""
+    return _split_notes(model, split, _divided(dataset))
 
-    `divided` is how their dataset was split: the share of validation patients and the seed.
-    """
+
+def _divided(dataset: Dataset) -> tuple[float, int]:
+    """The share of patients in val, and the seed of the split."""
+    return float(dataset.attributes["val_fraction"]), int(dataset.attributes["seed"])
+
+
+def _split_notes(model: Model, split: str, divided: tuple[float, int]) -> list[str]:
     data = model.info.get("data")
     if split != "val":
         return ["The model may have been trained on these real images; a fair judgement takes --split val."]

@@ -120,7 +120,6 @@ def evaluate_dose(
     random = {kind: [measure(along) for along in vectors] for kind, vectors in null.items()}
     progress.finish()
     summary = summarise_dose(found)
-    divided = (float(dataset.attributes["val_fraction"]), int(dataset.attributes["seed"]))
     document = {
         "direction": {"name": direction.name, "method": direction.method, "file": where.name, "sha": direction.digest},
         "cohort": scans.described | {"codes": codes.how},
@@ -128,7 +127,7 @@ def evaluate_dose(
         **summary,
         "checks": checks(summary),
         "null": summarise_null(random, summary) if randoms else [],
-        "notes": split_notes(model, cohort.split, divided),
+        "notes": split_notes(model, cohort.split, dataset),
     }
     return Judged(document, found, *_shown(model, codes, scans, vector, strengths, found))
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
 from cxredit_cli.evaluation.evaluating import generate_images
+from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.directions import Direction, write_direction
 from cxredit_cli.storage.models import load_model
 
@@ -144,3 +145,47 @@ def test_the_dose_response_of_a_direction(run, scans: Path, tiny_model_dir: Path
         result = run(*arguments)
         assert result.exit_code == 2
         assert words in result.stderr
+
+
+def test_ways_of_inverting_side_by_side(run, scans: Path) -> None:
+    ways = ("--by", "optimize,w,1", "--by", "optimize,w+,30")
+    sections = ("--reconstruction", "--code-error", "--images", scans, "--view", "any", "-n", "3")
+    result = run(*sections, *ways)
+    assert result.exit_code == 0, result.output
+    assert "optimize, w+, 30 steps" in result.stdout
+    report = json.loads(Path("evaluation.json").read_text())
+    for section in ("reconstruction", "code_error"):
+        assert [way["way"] for way in report[section]["ways"]] == ["optimize, w, 1 steps", "optimize, w+, 30 steps"]
+    first, second = report["reconstruction"]["ways"]
+    assert second["psnr"]["mean"] > first["psnr"]["mean"]
+    assert 0 < first["ms_ssim"]["mean"] < 1
+    assert first["seconds_an_image"] > 0
+    assert report["code_error"]["ways"][0]["error"]["mean"] == pytest.approx(1, abs=0.5)  # it begins at the mean code
+    result = run(*sections, "--by", "optimize,w,many")
+    assert result.exit_code == 2
+    assert "must be METHOD,SPACE,STEPS" in result.stderr
+
+
+def test_labels_in_codes_held_out_by_patient(run, tiny_model_dir: Path, scans: Path) -> None:
+    random = np.random.default_rng(0)
+    w = random.standard_normal((40, 1, 32)).astype(np.float32)
+    w[:20, 0, 3] += 4
+    names = [f"{index}.png" for index in range(40)]
+    header = CodesHeader(load_model(tiny_model_dir).fingerprint, "optimize", "w", 1, 32, 32)
+    with CodesWriter(Path("codes.h5"), header) as writer:
+        unknown = np.zeros(40, np.float32)
+        writer.append(names, w, unknown, unknown, np.zeros((40, 32, 32), np.uint8))
+    rows = [f"{name},{'Large' if index < 20 else 'Small'},p{index},{index % 7}" for index, name in enumerate(names)]
+    Path("labels.csv").write_text("\n".join(["name,labels,patient_id,age", *rows]) + "\n")
+    options = ("--codes", "codes.h5", "--labels", "labels.csv", "--positive", "Large", "--negative", "Small")
+    result = run("--separability", "--images", scans, *options, "--permutations", "9", "--control", "age")
+    assert result.exit_code == 0, result.output
+    assert "with age taken out" in result.stdout
+    (section,) = json.loads(Path("evaluation.json").read_text())["separability"]
+    assert section["auc"] > 0.9
+    assert section["controlled"]["auc"] > 0.9
+    assert section["p_value"] == pytest.approx(0.1)
+    assert section["ctr_alone"] is None  # black pictures
+    result = run("--separability", "--images", scans)
+    assert result.exit_code == 2
+    assert "needs --codes" in result.stderr

@@ -1,0 +1,73 @@
+"""The section `separability` of an evaluation: a labelled cohort in the codes, and by the heart's size alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cxredit_cli.evaluation.anatomy import measure_images
+from cxredit_cli.latent.cohort import Cohort, choose_cohort
+from cxredit_cli.latent.labelling import control_columns, find_labelled_direction
+from cxredit_cli.latent.rank_statistics import auc_interval, roc_auc
+from cxredit_cli.latent.separability import lda
+from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.progress import Progress
+from cxredit_cli.storage.codes import Codes
+from cxredit_cli.storage.labels import LabelTable
+
+
+def evaluate_separability(
+    codes: Codes,
+    table: LabelTable,
+    labels: tuple[str, str],
+    judge: AnatomyNetwork,
+    controls: Sequence[str] = (),
+    folds: int = 5,
+    permutations: int = 200,
+    seed: int = 0,
+    batch: int = 32,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Figures of `cxredit lda` for the first of `labels` against the second, held out by patient.
+
+    Beside it the ROC AUC of the cardiothoracic ratio of the same images, by the judge, as what can be expected; and
+    with `controls` what is left when they are taken out.
+    """
+    cohort = choose_cohort(codes.source, table, *labels)
+    found = lda(codes.w[cohort.rows], cohort.positive, cohort.patients, folds, permutations, seed, progress)
+    section: dict[str, Any] = {
+        **{"codes": str(codes.path), "method": codes.header.method, "space": codes.header.space},
+        **{"positive": labels[0], "negative": labels[1], "patients_known": cohort.patients_known},
+        **found.figures(),
+        "ctr_alone": _ctr_alone(codes, cohort, judge, seed, batch),
+    }
+    if controls:
+        columns = control_columns(controls, codes, cohort, table, lambda: judge, progress)
+        left = find_labelled_direction(codes, cohort, columns, labels, "lda", folds, seed, progress=progress)
+        section["controlled"] = {"without": list(controls), **left.statistics}
+    return section
+
+
+def _ctr_alone(codes: Codes, cohort: Cohort, judge: AnatomyNetwork, seed: int, batch: int) -> dict[str, Any] | None:
+    """ROC AUC of the CTR of the originals; None where too few have plausible outlines."""
+    ctr: list[NDArray[np.float64]] = []
+    for start in range(0, len(cohort.rows), batch):
+        rows = cohort.rows[start : start + batch]
+        block = codes.originals(slice(int(rows[0]), int(rows[-1]) + 1))[rows - rows[0]]
+        found = measure_images(judge, torch.from_numpy(block.astype(np.float32))[:, None] / 127.5 - 1, batch)
+        ctr.append(np.where(found.plausible, found.ctr, np.nan))
+    values = np.concatenate(ctr)
+    known = np.isfinite(values)
+    positive = cohort.positive[known]
+    if positive.all() or not positive.any():
+        return None
+    patients = np.unique(np.asarray(cohort.patients)[known], return_inverse=True)[1].astype(np.int64)
+    return {
+        "images": int(known.sum()),
+        "auc": float(roc_auc(values[known][None], positive[None])[0]),
+        "auc_interval": list(auc_interval(values[known], positive, patients, seed=seed)),
+        "mean_positive": float(values[known][positive].mean()),
+        "mean_negative": float(values[known][~positive].mean()),
+    }
