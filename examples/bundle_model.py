@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from cxredit_cli.inversion.curvature import search_basis
 from cxredit_cli.storage.atomic import write_bytes
 from cxredit_cli.storage.models import (
     DISCRIMINATOR,
@@ -26,7 +27,7 @@ OWN_ENTRIES = {GENERATOR, DISCRIMINATOR, ENCODER, "fingerprint", "encoder_for", 
 
 
 def main(source: Path, target: Path) -> None:
-    """Copy the networks and directions of `source` to `target`, weights as float16."""
+    """Copy the networks and directions of `source` to `target`, weights as float16, with the basis of inversion."""
     model = load_model(source, parts=(GENERATOR, DISCRIMINATOR, ENCODER))
     info = {key: value for key, value in model.info.items() if key not in OWN_ENTRIES}
     save_generator(target, model.generator, info, torch.float16)
@@ -37,6 +38,7 @@ def main(source: Path, target: Path) -> None:
     for direction in sorted((source / "directions").glob("*.h5")):
         write_bytes(target / "directions" / direction.name, direction.read_bytes())
     copy = load_model(target, parts=(GENERATOR,))
+    search_basis(copy)  # measured once here, not by every user
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {copy.name}, {size / 1e6:.1f} MB")
 
