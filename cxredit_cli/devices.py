@@ -70,23 +70,17 @@ def cpu_has_bfloat16() -> bool:
     return cpuinfo.exists() and re.search(r"\b(avx512_bf16|amx_bf16)\b", cpuinfo.read_text()) is not None
 
 
-def keep_freed_memory(keep: bool = True) -> None:
+def keep_freed_memory() -> None:
     """Let the process reuse the memory that it freed, instead of handing it back and fetching it anew (glibc only).
 
     A network's feature maps are so large that glibc maps each one anew, and the system clears every page of it: for
-    element-wise operations that takes several times as long as the arithmetic. `keep` False is glibc's default.
+    element-wise operations that takes several times as long as the arithmetic.
     """
-    if not has_glibc():
-        return
-    mallopt = ctypes.CDLL(None).mallopt
-    trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # malloc.h
-    if keep:
+    if has_glibc():
+        mallopt = ctypes.CDLL(None).mallopt
+        trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
         mallopt(mmap_max, 0)
         mallopt(trim_threshold, -1)
-    else:
-        mallopt(mmap_max, 65536)
-        mallopt(mmap_threshold, 128 * 1024)
-        mallopt(trim_threshold, 128 * 1024)
 
 
 def has_glibc() -> bool:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfig
-from cxredit_cli.networks.generator import Generator, GeneratorConfig
+from cxredit_cli.networks.generator import Generator, GeneratorConfig, random_z
 from cxredit_cli.progress import Progress
 from cxredit_cli.radiographs.write import write_png
 from cxredit_cli.report.grids import image_grid, thin
@@ -390,7 +390,6 @@ def save_models(folder: Path, run: Run, info: dict[str, Any]) -> None:
 def write_grid(path: Path, run: Run, seed: int) -> None:
     """Write a PNG of generated images; the same codes every time."""
     columns, rows = GRID
-    z = torch.randn(columns * rows, run.ema.z_dim, generator=torch.Generator().manual_seed(seed))
-    pictures = run.ema(z.to(run.pl_mean.device))
+    pictures = run.ema(random_z(columns * rows, run.ema.z_dim, seed).to(run.pl_mean.device))
     text = {"Description": f"Generated images after {run.nimg / 1000:g} kimg; synthetic, not for diagnosis"}
     write_png(path, image_grid(pictures, columns), text)

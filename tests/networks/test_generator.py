@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from cxredit_cli.networks.generator import Generator, GeneratorConfig
+from cxredit_cli.networks.generator import Generator, GeneratorConfig, random_z
 from cxredit_cli.networks.layers import block_resolutions, channels_at
 from cxredit_cli.ops.choice import only
 
@@ -53,6 +53,16 @@ def test_one_w_broadcasts_to_all_layers(generator: Generator) -> None:
     torch.testing.assert_close(
         generator.synthesis(w), generator.synthesis(w.repeat(1, generator.num_ws, 1)), atol=1e-6, rtol=1e-6
     )
+
+
+def test_random_z_is_no_networks_own_rows() -> None:
+    torch.manual_seed(0)
+    g = Generator(GeneratorConfig(resolution=8, z_dim=64, w_dim=64, channel_base=64, channel_max=8))
+    rows = torch.nn.functional.normalize(g.mapping.layers[0].weight.detach(), dim=1)
+    z = torch.nn.functional.normalize(random_z(256, 64, seed=0), dim=1)
+    assert (z @ rows.T).abs().max() < 0.7  # the largest of 256 x 64 cosines by chance; a row itself has 1
+    lengths = (g.mapping(random_z(256, 64, seed=0)) - g.mapping(random_z(4096, 64, seed=1)).mean(dim=0)).norm(dim=1)
+    assert lengths.max() < 1.5 * lengths.median()
 
 
 def test_noise_modes(generator: Generator) -> None:
