@@ -45,7 +45,7 @@ def sums_close(got, expected, terms) -> None:
     torch.testing.assert_close(got.double(), expected.double(), atol=2e-6 * terms**0.5 + 2e-6, rtol=2e-5)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=SHAPES,
     types=st.sampled_from([(a, a) for a in DTYPES] + [(torch.float32, torch.float16), (torch.float32, torch.bfloat16)]),
@@ -77,7 +77,7 @@ def test_scale_in(in_both_orders, shape, types, channels_last, to_channels_last,
                 assert torch.equal(part, whole) if wants else part.numel() == 0
 
 
-@settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=160, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=SHAPES,
     dtype=st.sampled_from(DTYPES),
@@ -205,3 +205,18 @@ def test_views_that_are_not_aligned(emulator) -> None:
         # The tensor itself aligned, its small ones not.
         torch.testing.assert_close(scaling.scale_out(x.clone(), parts, 1.0, 0.2, 2.0), expected)
         assert emulator.launched[-2:] == [f"scale_out_{layout}_narrow_f32", f"scale_out_{layout}_wide_f32"]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("shape", [(2, 2, 33, 32), (1, 40, 9, 9), (3, 4, 16, 16)])
+def test_all_sums_one_after_the_other(in_both_orders, shape, channels_last) -> None:
+    x = features(shape, torch.float32, channels_last, None)
+    n, c, *size = shape
+    parts = (torch.randn(n, c), torch.randn(n, 1, *size), torch.tensor(0.5), torch.randn(c), torch.randn(n, c))
+    for wants_noise in (False, True):  # which is for channels_last only
+        wanted = [True, True, wants_noise, True, True, True]
+        found = in_both_orders(lambda wanted=wanted: scaling.scale_out_backward(x, x, parts, 1.0, 0.2, 2.0, wanted))
+        expected = formulas.scale_out_backward(x, x, parts, 1.0, 0.2, 2.0)
+        for value, reference, wants in zip(found, expected, wanted, strict=True):
+            if wants:
+                torch.testing.assert_close(value, reference, atol=2e-4, rtol=1e-4)

@@ -1,9 +1,9 @@
 // Runs CUDA kernels as C++ on the host, one block after another, so that their arithmetic, their indices and their use
 // of barriers can be tested without a GPU. Comes before a kernel's source.
 //
-// Every thread of a block is a coroutine with a stack of its own. They take turns, in ascending or in descending order,
-// and a turn ends at a barrier only, so a barrier that is missing gives different results in the two orders. A barrier
-// that not all threads reach ends the program.
+// Every thread of a block is a coroutine with a stack of its own. Warps take turns, in ascending or in descending order,
+// and a turn ends at a barrier of the block only, so a barrier that is missing gives different results in the two
+// orders. A barrier that not all threads reach ends the program.
 #pragma once
 #include <ucontext.h>
 
@@ -89,9 +89,16 @@ inline void run_block(bool descending) {
         makecontext(&thread.context, start, 0);
     }
     for (;;) {
-        for (size_t i = 0; i < count; ++i) {
-            running = int(descending ? count - 1 - i : i);
-            if (threads[running].state == READY) swapcontext(&scheduler, &threads[running].context);
+        const size_t warps = (count + WARP - 1) / WARP;
+        for (size_t w = 0; w < warps; ++w) {
+            const size_t first = (descending ? warps - 1 - w : w) * WARP;
+            const size_t last = first + WARP < count ? first + WARP : count;
+            do {  // a warp goes as far as it can before the others move
+                for (size_t i = first; i < last; ++i) {
+                    running = int(descending ? first + last - 1 - i : i);
+                    if (threads[running].state == READY) swapcontext(&scheduler, &threads[running].context);
+                }
+            } while (release(first, last, AT_WARP_BARRIER));
         }
         size_t done = 0;
         bool vote = true;
@@ -100,12 +107,8 @@ inline void run_block(bool descending) {
             vote = vote && thread.vote;
         }
         if (done == count) return;
-        bool released = release(0, count, AT_BLOCK_BARRIER);
-        if (released) voted = vote;
-        for (size_t first = 0; first < count; first += WARP) {
-            released = release(first, first + WARP < count ? first + WARP : count, AT_WARP_BARRIER) || released;
-        }
-        if (!released) fail("a barrier was not reached by all threads");
+        if (!release(0, count, AT_BLOCK_BARRIER)) fail("a barrier was not reached by all threads");
+        voted = vote;
     }
 }
 
