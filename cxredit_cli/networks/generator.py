@@ -68,7 +68,7 @@ class Mapping(nn.Module):
 
 
 class Preparation:
-    """What was last prepared of a layer's weight, kept for as long as the weight does not change and needs no gradient."""
+    """What was last prepared of a layer's weight, kept while the weight does not change and needs no gradient."""
 
     def __init__(self) -> None:
         self._key: tuple[int, int, torch.dtype] | None = None

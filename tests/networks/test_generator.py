@@ -62,7 +62,7 @@ def test_random_z_is_no_networks_own_rows() -> None:
     z = torch.nn.functional.normalize(random_z(256, 64, seed=0), dim=1)
     assert (z @ rows.T).abs().max() < 0.7  # the largest of 256 x 64 cosines by chance; a row itself has 1
     lengths = (g.mapping(random_z(256, 64, seed=0)) - g.mapping(random_z(4096, 64, seed=1)).mean(dim=0)).norm(dim=1)
-    assert lengths.max() < 1.5 * lengths.median()
+    assert lengths.max() < 2 * lengths.median()  # its own rows give 2.3
 
 
 def test_noise_modes(generator: Generator) -> None:
