@@ -79,7 +79,9 @@ def command(
     ] = None,
     permutations: Annotated[int, typer.Option(min=1, help="For --separability.")] = 200,
     truncation_psi: Annotated[float, typer.Option(help="1: all variety; towards 0: nearer to the mean.")] = 1.0,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The report to write.")] = Path("evaluation.json"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The report to write; a page with plots, .html, goes beside it.")
+    ] = Path("evaluation.json"),
     seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
@@ -88,13 +90,14 @@ def command(
     ] = "fp32",
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
 ) -> None:
-    """Measure a model against real radiographs (dataset.h5 -> evaluation.json). Name the sections, such as --dose."""
+    """Measure a model against real radiographs (dataset.h5 -> evaluation.json, .html). Name the sections: --dose..."""
     from json import dumps
 
     from cxredit_cli.commands import evaluate_report
     from cxredit_cli.devices import resolve_device, resolve_precision
     from cxredit_cli.errors import InputError
     from cxredit_cli.evaluation.evaluating import split_notes
+    from cxredit_cli.report.evaluation import write_evaluation
     from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
     from cxredit_cli.storage.atomic import write_text
     from cxredit_cli.storage.codes import read_codes
@@ -103,6 +106,8 @@ def command(
 
     if not (realism or dose or reconstruction or code_error or separability):
         raise InputError(f"Name what to evaluate; the sections are {', '.join(SECTIONS)}.")
+    if output.suffix == ".html":
+        raise InputError(f"--output is the JSON, and a page is written beside it; name it .json, not {output}.")
     target = resolve_device(device)
     inverts = reconstruction or code_error or (dose and not codes)
     if separability and not codes:
@@ -116,7 +121,7 @@ def command(
     dataset = open_images(images, loaded.generator.resolution, "pad" if padded else "crop", progress)
     split = split or ("val" if is_prepared(images) else "all")
     report: dict[str, Any] = {"model": loaded.name, "images": str(images), "seed": seed, "precision": precision}
-    judge = load_anatomy(BUNDLED_JUDGE, target)
+    judge, pictures = load_anatomy(BUNDLED_JUDGE, target), None
     if realism:
         from cxredit_cli.evaluation.evaluating import choose_real, evaluate_realism
 
@@ -138,7 +143,7 @@ def command(
         judged = evaluate_dose(
             loaded, judge, dataset, read_direction(where), where, cohort, strengths, randoms, progress
         )
-        report["dose"] = judged.document
+        report["dose"], pictures = judged.document, (judged.pictures, judged.originals)
         if not json:
             evaluate_report.print_dose(judged.document)
     if reconstruction or code_error:
@@ -177,10 +182,12 @@ def command(
             if not json:
                 evaluate_report.print_separability(part)
     write_text(output, dumps(report, indent=2) + "\n")
+    page = output.with_suffix(".html")
+    write_evaluation(page, report, pictures)
     if json:
         print_json(report)
     else:
-        stdout.print(f"{output}", markup=False)
+        stdout.print(f"{output}, {page}", markup=False)
 
 
 def _document(found: "Realism") -> dict[str, Any]:

@@ -107,7 +107,7 @@ def print_reconstruction(section: dict[str, Any]) -> None:
     """A line a way of inverting."""
     cohort = section["cohort"]
     say(f"Reconstructions of {cohort['images']} scans, one a patient: {cohort['view']}, {cohort['split']}")
-    line = "{:28}{:>14}{:>15}{:>15}{:>9}{:>9}{:>10}"
+    line = "{:28}{:>14}{:>15}{:>15}{:>9}{:>12}{:>9}"
     say(line.format("", "PSNR, dB", "SSIM", "MS-SSIM", "CTR, r", "CTR, error", "s/img"))
     for way in section["ways"]:
         spreads = [

@@ -69,6 +69,7 @@ def test_the_text_has_a_line_a_figure(run, scans: Path) -> None:
     assert "other patients" not in result.stdout  # a folder is taken whole
     assert "may have been trained on these" in result.stderr
     assert Path("report.json").is_file()
+    assert "frechet distance, anatomy" in Path("report.html").read_text()
 
 
 def test_another_split_than_the_models_is_said(run, scans: Path, tiny_model_dir: Path, tmp_path: Path) -> None:
@@ -99,6 +100,7 @@ def test_mistakes_are_one_sentence(run, scans: Path) -> None:
     mistakes = {
         "the sections are --realism": (),
         "does not exist": ("--realism",),
+        "name it .json": ("--realism", "--images", dataset, "-o", "report.html"),
         "must be train, val or all": ("--realism", "--images", dataset, "--split", "test"),
         "at least are needed": ("--realism", "--images", dataset, "--n", "9"),
         "between 0 and 2": ("--realism", "--images", dataset, "--truncation-psi", "3"),
@@ -134,6 +136,7 @@ def test_the_dose_response_of_a_direction(run, scans: Path, tiny_model_dir: Path
     result = run(*options, "--codes", "codes.h5", "--sweep", "0:1:2", "--randoms", "0")
     assert result.exit_code == 0, result.output
     assert "Dose-response of wide (drawn)" in result.stdout
+    assert "Dose and response of wide" in Path("evaluation.html").read_text()
     section = json.loads(Path("evaluation.json").read_text())["dose"]
     assert section["cohort"]["codes"].endswith("(codes.h5)")
     assert 2 <= section["scans"] <= 3

@@ -1,0 +1,112 @@
+"""The page of `cxredit evaluate`: a report with plots and pictures in one HTML file that needs no network."""
+
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch import Tensor
+
+from cxredit_cli import __version__
+from cxredit_cli.radiographs.write import encode_png
+from cxredit_cli.report import provenance
+from cxredit_cli.report.charts import Chart, Line
+from cxredit_cli.storage.atomic import write_text
+
+
+def write_evaluation(path: Path, report: dict[str, Any], pictures: tuple[Tensor, Tensor] | None = None) -> None:
+    """Write the page of a report, whole or not at all.
+
+    `pictures` belong to its section `dose`: edits [P, S, 1, R, R] and their originals [P, 1, R, R], in [-1, 1].
+    """
+    environment = Environment(
+        loader=PackageLoader("cxredit_cli", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    dose = report.get("dose")
+    context = {
+        "report": report,
+        "charts": [] if dose is None or not dose["used"] else dose_charts(dose),
+        "strips": [] if pictures is None else _strips(report, *pictures),
+        "software": f"cxredit {__version__}",
+        "disclaimer": provenance.DISCLAIMER,
+    }
+    write_text(path, environment.get_template("evaluation_page/page.html").render(**context))
+
+
+def dose_charts(section: dict[str, Any]) -> list[Chart]:
+    """The response of the CTR beside random directions, what else changed, where, and whose picture it still is."""
+    strengths, changes = section["strengths"], section["changes"]
+    rise = section["ctr_change"]
+    random = [
+        Line(f"random, {null['kind']}" if index == 0 else "", f"random-{number}", curve)
+        for number, null in enumerate(section["null"])
+        for index, curve in enumerate(null["curves"])
+    ]
+    others = {
+        "heart area": ("heart", "heart_area"),
+        "thorax width": ("thorax", "thorax_width"),
+        "right lung height": ("right", "right_lung_height"),
+        "left lung height": ("left", "left_lung_height"),
+        "lungs beside the heart's path": ("beside", "lung_area_outside_heart"),
+    }
+    pixels, identity = section["pixels"], section["identity"]
+    return [
+        Chart(
+            "Change of the CTR, mean and spread over patients",
+            "strength",
+            strengths,
+            [*random, Line("this direction", "main", rise["mean"], rise["deviation"])],
+        ),
+        Chart(
+            "Change of the rest of the anatomy, mean",
+            "strength",
+            strengths,
+            [Line(title, look, changes[name]["mean"]) for title, (look, name) in others.items()],
+            percent=True,
+        ),
+        Chart(
+            "Change of pixels, share of the grey range",
+            "strength",
+            strengths,
+            [
+                Line("in and around the heart", "heart", pixels["inside_heart"]),
+                Line("in the rest", "main", pixels["outside_heart"]),
+            ],
+            percent=True,
+        ),
+        Chart(
+            "Nearest of all patients is its own, beside the heart",
+            "strength",
+            strengths,
+            [
+                Line("among originals", "main", identity["originals"]),
+                Line("among reconstructions", "thorax", identity["reconstructions"]),
+            ],
+            percent=True,
+        ),
+    ]
+
+
+def _strips(report: dict[str, Any], pictures: Tensor, originals: Tensor) -> list[list[tuple[str, str]]]:
+    """A row a patient: caption and PNG of the original and of every strength."""
+    dose = report["dose"]
+    what = f"{dose['direction']['name']} ({dose['direction']['method']}) [{dose['direction']['sha']}]"
+    rows = []
+    for number, (edits, original) in enumerate(zip(pictures, originals, strict=True), start=1):
+        name = f"scan {number} of the evaluation"
+        row = [("original", _png(original, {"Title": name, "Disclaimer": provenance.DISCLAIMER}))]
+        for strength, edit in zip(dose["strengths"], edits, strict=True):
+            text = provenance.edited(report["model"], name, what, f"{strength:+g}", "all")
+            row.append((f"{strength:+.3g}", _png(edit, text)))
+        rows.append(row)
+    return rows
+
+
+def _png(image: Tensor, text: dict[str, str]) -> str:
+    pixels = (image[0].float().numpy() / 2 + 0.5).astype(np.float32)
+    return f"data:image/png;base64,{b64encode(encode_png(pixels, text)).decode()}"
