@@ -30,6 +30,7 @@ class Chart:
     xs: Sequence[float]
     lines: Sequence[Line]
     percent: bool = False
+    within: tuple[float, float] | None = None  # lowest and highest value drawn; None: what the curves need
     paths: list[tuple[str, str]] = field(init=False)  # class and path; bands first
     x_ticks: list[tuple[str, float]] = field(init=False)
     y_ticks: list[tuple[str, float]] = field(init=False)
@@ -41,7 +42,7 @@ class Chart:
         low = min(float((v - s).min()) for v, s in zip(values, spreads, strict=True))
         high = max(float((v + s).max()) for v, s in zip(values, spreads, strict=True))
         margin = 0.05 * (high - low) or 0.5
-        low, high = low - margin, high + margin
+        low, high = (low - margin, high + margin) if self.within is None else self.within
 
         def points(ys: NDArray[np.float64], backwards: bool = False) -> str:
             pairs = list(zip(self.xs, ys, strict=True))

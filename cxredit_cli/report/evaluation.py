@@ -88,6 +88,7 @@ def dose_charts(section: dict[str, Any]) -> list[Chart]:
                 Line("among reconstructions", "thorax", identity["reconstructions"]),
             ],
             percent=True,
+            within=(0.0, 1.05),
         ),
     ]
 
