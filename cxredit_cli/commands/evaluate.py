@@ -90,7 +90,7 @@ def command(
     ] = "fp32",
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
 ) -> None:
-    """Measure a model against real radiographs (dataset.h5 -> evaluation.json, .html). Name the sections: --dose..."""
+    """Measure a model against real radiographs (dataset.h5 -> evaluation.json, .html); name the sections as flags."""
     from json import dumps
 
     from cxredit_cli.commands import evaluate_report
