@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cxredit_cli.inversion.result import full_precision
-from cxredit_cli.networks.generator import Generator
+from cxredit_cli.networks.generator import Generator, random_z
 from cxredit_cli.progress import Progress
 from cxredit_cli.storage.atomic import written_aside
 from cxredit_cli.storage.models import Model
@@ -51,7 +51,7 @@ def search_basis(model: Model, progress: Progress | None = None) -> Tensor:
 def curvature(generator: Generator, codes: int = CODES) -> Tensor:
     """H [w_dim, w_dim] in units of the spread of W, scaled to a mean eigenvalue of 1; by finite differences."""
     mean, spread = generator.w_statistics()
-    z = torch.randn(codes, generator.z_dim, generator=torch.Generator().manual_seed(SEED)).to(mean.device)
+    z = random_z(codes, generator.z_dim, SEED).to(mean.device)
     total = torch.zeros(len(mean), len(mean), device=mean.device)
     with full_precision(generator):
         for w in generator.mapping(z):

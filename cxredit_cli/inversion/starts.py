@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxredit_cli.networks.generator import Generator
+from cxredit_cli.networks.generator import Generator, random_z
 
 COUNT, SEED, BATCH = 1024, 11, 32
 LARGEST_SIDE = 64  # images are compared at this size; what is finer says little about which chest is alike
@@ -16,8 +16,7 @@ class RandomCodes:
     @torch.no_grad()
     def __init__(self, generator: Generator, count: int = COUNT) -> None:
         mean = generator.mapping.w_avg
-        z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(SEED))
-        self._w = generator.mapping(z.to(mean.device))
+        self._w = generator.mapping(random_z(count, generator.z_dim, SEED).to(mean.device))
         parts = torch.split(self._w[:, None], BATCH)
         self._images = torch.cat([_small(generator.synthesis(part).clamp(-1, 1)) for part in parts])
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cxredit_cli.inversion.curvature import FILE, basis, curvature, search_basis
+from cxredit_cli.inversion.curvature import FILE, SEED, basis, curvature, search_basis
 from cxredit_cli.inversion.optimize import Settings, optimize
+from cxredit_cli.networks.generator import random_z
 from cxredit_cli.storage.models import Model, load_model
 
 
@@ -20,7 +21,7 @@ def test_the_curvature_is_that_of_the_squared_error(model: Model) -> None:
     generator = model.generator
     found = curvature(generator, codes=1)
     _, spread = generator.w_statistics()
-    w = generator.mapping(torch.randn(1, generator.z_dim, generator=torch.Generator().manual_seed(5)))[0]
+    w = generator.mapping(random_z(1, generator.z_dim, SEED))[0]
     jacobian = torch.autograd.functional.jacobian(
         lambda delta: generator.synthesis((w + spread * delta)[None, None]).flatten(), torch.zeros(len(w))
     )

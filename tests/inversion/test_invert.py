@@ -9,6 +9,7 @@ from cxredit_cli.errors import InputError
 from cxredit_cli.inversion.encode import encode, to_space
 from cxredit_cli.inversion.invert import choose_method, choose_space, choose_start, invert
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
+from cxredit_cli.networks.generator import random_z
 from cxredit_cli.storage.models import Model, load_model
 
 
@@ -95,15 +96,14 @@ def test_each_method_has_its_start(model: Model) -> None:
 
 
 def test_the_nearest_of_random_codes_is_the_nearest(model: Model) -> None:
-    from cxredit_cli.inversion.starts import RandomCodes
+    from cxredit_cli.inversion.starts import SEED, RandomCodes
 
     generator = model.generator
     candidates = RandomCodes(generator, count=40)
     w = candidates.nearest(images())
     assert w.shape == (3, 1, 32)
     error = (generator.synthesis(w).clamp(-1, 1) - images()).square().mean(dim=(1, 2, 3))
-    z = torch.randn(40, generator.z_dim, generator=torch.Generator().manual_seed(11))
-    every = generator.synthesis(generator.mapping(z)[:, None]).clamp(-1, 1)
+    every = generator.synthesis(generator.mapping(random_z(40, generator.z_dim, SEED))[:, None]).clamp(-1, 1)
     errors = (every[None] - images()[:, None]).square().mean(dim=(2, 3, 4))
     torch.testing.assert_close(error, errors.min(dim=1).values)
     found = invert(model, images(), "optimize", steps=0, start="nearest", candidates=candidates)

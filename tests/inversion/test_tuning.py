@@ -18,12 +18,17 @@ from cxredit_cli.inversion.tuning import (
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.storage.models import load_model
 
-SETTINGS = TuneSettings(steps=25, rank=2, learning_rate=0.01)
+SETTINGS = TuneSettings(steps=25, rank=2, learning_rate=0.003)
 
 
 @pytest.fixture
 def generator(tiny_model_dir: Path) -> Generator:
-    return load_model(tiny_model_dir, parts=("generator",)).generator
+    """The tiny generator with its picture scaled into [-1, 1], as a trained one's is."""
+    generator = load_model(tiny_model_dir, parts=("generator",)).generator
+    for block in generator.synthesis.blocks.values():
+        block.torgb.weight /= 8
+        block.torgb.bias /= 8
+    return generator
 
 
 def pair(generator: Generator, count: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,7 +46,7 @@ def test_tuning_brings_the_code_nearer_to_its_image(generator: Generator) -> Non
     assert deltas.shape == (2, delta_size(generator, 2))
     assert deltas.dtype == torch.float16
     after = measure_tuned(generator, images, before, deltas)
-    assert (after.psnr > before.psnr + 0.3).all()
+    assert (after.psnr > before.psnr + 1).all()
     torch.testing.assert_close(after.w, before.w)
     torch.testing.assert_close(after.reconstructions, synthesize_tuned(generator, w, None, deltas).clamp(-1, 1))
 
@@ -57,11 +62,11 @@ def test_locality_holds_the_neighbourhood(generator: Generator) -> None:
     nearby = w + torch.randn(w.shape, generator=torch.Generator().manual_seed(4)) * 0.3
 
     def moved(weight: float) -> float:
-        settings = TuneSettings(steps=25, rank=2, learning_rate=0.02, locality_weight=weight, radius=2.0)
+        settings = TuneSettings(steps=25, rank=2, learning_rate=0.003, locality_weight=weight, radius=2.0)
         deltas = tune(generator, images, w, None, settings)
         return (synthesize_tuned(generator, nearby, None, deltas) - generator.synthesis(nearby)).square().mean().item()
 
-    assert 0 < moved(10.0) < 0.8 * moved(0.0)
+    assert 0 < moved(10.0) < 0.5 * moved(0.0)
 
 
 def test_the_generator_is_itself_again_afterwards(generator: Generator) -> None:
