@@ -71,17 +71,19 @@ class Preparation:
     """What was last prepared of a layer's weight, kept while the weight does not change and needs no gradient."""
 
     def __init__(self) -> None:
+        self._weight: Tensor | None = None  # itself, for the address of one that is gone may be another's
         self._key: tuple[int, int, torch.dtype] | None = None
         self._kept: PreparedWeight | None = None
 
     def of(self, weight: Tensor, dtype: torch.dtype, up: int) -> PreparedWeight:
         """`prepare_weight`, from what is kept where that still holds."""
         if torch.is_grad_enabled() and weight.requires_grad:
-            self._key = self._kept = None
+            self._weight = self._kept = None
             return prepare_weight(weight, dtype, True, up)
         key = (weight.data_ptr(), weight._version, dtype)
-        if self._kept is None or key != self._key:
-            self._key, self._kept = key, prepare_weight(weight.detach(), dtype, True, up)
+        if self._kept is None or weight is not self._weight or key != self._key:
+            self._weight, self._key = weight, key
+            self._kept = prepare_weight(weight.detach(), dtype, True, up)
         return self._kept
 
 

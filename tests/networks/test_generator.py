@@ -127,7 +127,8 @@ def test_bfloat16_stays_within_its_rounding(generator: Generator) -> None:
 
 
 def test_prepared_weights_follow_the_weights(generator: Generator) -> None:
-    w = generator.mapping(torch.randn(1, 16))[:, None].detach()
+    z = torch.randn(1, 16)
+    w = generator.mapping(z)[:, None].detach()
     other = Generator(TINY)
 
     def from_scratch() -> torch.Tensor:
@@ -147,6 +148,15 @@ def test_prepared_weights_follow_the_weights(generator: Generator) -> None:
         for layer in generator.synthesis.noise_layers():
             layer.weight.data = torch.randn_like(layer.weight)
         check()
+    names = [name for name, _ in generator.named_parameters() if name.endswith("conv1.weight")]
+    with torch.no_grad():
+        for factor in (0.5, 2.0, 3.0):  # as tensors that come and go, perhaps at the same address
+            weights = {name: generator.get_parameter(name) * factor for name in names}
+            fast = torch.func.functional_call(generator, weights, (z,))
+            with only("reference"):
+                slow = torch.func.functional_call(generator, weights, (z,))
+            del weights
+            torch.testing.assert_close(fast, slow, atol=1e-4, rtol=1e-4)
     copied = copy.deepcopy(generator)
     with torch.no_grad():
         for parameter in copied.synthesis.parameters():
