@@ -26,7 +26,7 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="Of the images.")] = 0,
     method: Annotated[str | None, typer.Option(help="For --images: encoder, optimize or hybrid.")] = None,
     space: Annotated[str | None, typer.Option(help="For --images: w or w+.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="For --images: steps of optimisation.")] = 500,
+    steps: Annotated[int, typer.Option(min=1, help="For --images: steps of optimisation.")] = 150,
     fit: Annotated[str, typer.Option(help="For --images: crop (the centre square) or pad.")] = "crop",
     model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
     anatomy: Annotated[Path | None, typer.Option(help="Weights of another anatomy network.")] = None,
