@@ -115,7 +115,7 @@ def _write(path: Path, code: bytes) -> None:
 
 
 def _line(error: BaseException) -> str:
-    """An error as one line without a full stop: the compiler's first complaint, if there is one, else its first line."""
+    """An error as one line without a full stop: the compiler's first complaint, or else the first line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     complaint = next((line for line in lines if "error:" in line), lines[0] if lines else type(error).__name__)
     return complaint.rstrip(".")[:300]
