@@ -1,8 +1,7 @@
-"""The operators with CUDA kernels, registered with torch: their implementations, gradients and second gradients.
+"""The CUDA kernels as torch's paths call them, and the implementations of the operators: by kernels and by formulas.
 
-cxredit::upfirdn2d, scale_in, scale_in_backward, scale_out and scale_out_backward. What their kernels compute is in
-formulas.py, which is also their implementation where there are no kernels, so that all of this is tested on a CPU.
-They are defined through Library.define and not by custom_op, whose calls take more than twice as long.
+What the kernels compute is in formulas.py, which is also the implementation where there are none, so that all but the
+kernels themselves is tested on a CPU.
 """
 
 import math
@@ -18,22 +17,9 @@ from cxredit_cli.ops.bias_act import ACTIVATION_GAIN, LEAKY_SLOPE, Activation, s
 from cxredit_cli.ops.kernels import resample, scaling, state
 from cxredit_cli.ops.kernels.compiler import KernelError
 from cxredit_cli.ops.kernels.tensors import MOST_ELEMENTS, memory_format, within_limits
+from cxredit_cli.ops.operators import SCALE_IN, SCALE_IN_BACKWARD, SCALE_OUT, SCALE_OUT_BACKWARD, UPFIRDN2D
 from cxredit_cli.ops.upfirdn2d import upfirdn2d_torch
 
-_library: Any = torch.library.Library("cxredit", "DEF")  # type: ignore[no-untyped-call]
-_PARTS = "Tensor? scale, Tensor? noise, Tensor? strength, Tensor? bias, Tensor? next_scale"
-_ACTIVATION = "float gain, float slope, float limit"
-_library.define(
-    "upfirdn2d(Tensor x, Tensor kernel, int up, int down, SymInt[4] padding, bool flip_filter, float gain) -> Tensor"
-)
-_library.define("scale_in(Tensor x, Tensor scale, ScalarType dtype, bool channels_last) -> Tensor")
-_library.define("scale_in_backward(Tensor grad, Tensor x, Tensor scale, bool[2] wanted) -> (Tensor, Tensor)")
-_library.define(f"scale_out(Tensor x, {_PARTS}, {_ACTIVATION}) -> Tensor")
-_library.define(
-    f"scale_out_backward(Tensor grad, Tensor x, {_PARTS}, {_ACTIVATION}, bool[6] wanted)"
-    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
-)
-_ops: Any = torch.ops.cxredit
 Padding = tuple[int, int, int, int]
 Wanted = list[bool]
 Result = TypeVar("Result")
@@ -50,7 +36,7 @@ def upfirdn2d_kernels(
     fits = h >= kernel.shape[0] and w >= kernel.shape[1] and h * w * x.shape[1] < MOST_ELEMENTS
     if not fits or not _takes(x) or kernel.requires_grad:
         return upfirdn2d_torch(x, kernel, up, down, padding, flip_filter, gain)
-    y: Tensor = _ops.upfirdn2d(x, kernel, up, down, padding, flip_filter, gain)
+    y: Tensor = UPFIRDN2D(x, kernel, up, down, padding, flip_filter, gain)
     return y
 
 
@@ -60,7 +46,7 @@ def scale_in_kernels(x: Tensor, scale: Tensor, dtype: torch.dtype | None = None)
     casts = dtype == x.dtype or (x.dtype == torch.float32 and dtype in (torch.float16, torch.bfloat16))
     if not _takes(x) or not casts:
         return x.to(dtype) * scale.view(*scale.shape, *[1] * (x.ndim - 2)).to(dtype)
-    y: Tensor = _ops.scale_in(x, _parameter(scale, x), dtype, x.ndim == 4)
+    y: Tensor = SCALE_IN(x, _parameter(scale, x), dtype, x.ndim == 4)
     return y
 
 
@@ -82,7 +68,7 @@ def scale_out_kernels(
     slope = LEAKY_SLOPE if act == "lrelu" else 1.0
     limit = math.inf if clamp is None else clamp * gain
     small = (None if part is None else _parameter(part, x) for part in parts)
-    y: Tensor = _ops.scale_out(x, *small, gain * ACTIVATION_GAIN[act], slope, limit)
+    y: Tensor = SCALE_OUT(x, *small, gain * ACTIVATION_GAIN[act], slope, limit)
     return y
 
 
@@ -92,7 +78,8 @@ def _takes(x: Tensor) -> bool:
 
 
 def _parameter(values: Tensor, x: Tensor) -> Tensor:
-    return values.to(torch.promote_types(x.dtype, torch.float32))
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return values if values.dtype == dtype else values.to(dtype)
 
 
 # Implementations: by kernels, and by formulas.
@@ -180,17 +167,6 @@ def _scale_out_backward_cuda(grad: Tensor, x: Tensor, *rest: Any) -> tuple[Tenso
     return _by_kernels(x, run, lambda: _scale_out_backward_plain(grad, x, *rest))
 
 
-for _name, _plain, _kernels in (
-    ("upfirdn2d", _upfirdn2d_plain, _upfirdn2d_cuda),
-    ("scale_in", _scale_in_plain, _scale_in_cuda),
-    ("scale_in_backward", _scale_in_backward_plain, _scale_in_backward_cuda),
-    ("scale_out", _scale_out_plain, _scale_out_cuda),
-    ("scale_out_backward", _scale_out_backward_plain, _scale_out_backward_cuda),
-):
-    _library.impl(_name, _plain, "CPU")
-    _library.impl(_name, _kernels, "CUDA")
-
-
 # Shapes, types and layouts of the results, for tracing.
 
 
@@ -232,23 +208,26 @@ def _scale_out_backward_fake(grad: Tensor, x: Tensor, *rest: Any) -> tuple[Tenso
     return (of_x if wanted[0] else x.new_empty(0), *others)
 
 
-for _name, _fake in (
-    ("upfirdn2d", _upfirdn2d_fake),
-    ("scale_in", _scale_in_fake),
-    ("scale_in_backward", _scale_in_backward_fake),
-    ("scale_out", _scale_out_fake),
-    ("scale_out_backward", _scale_out_backward_fake),
-):
-    torch.library.register_fake(f"cxredit::{_name}", _fake, lib=_library)
-
-
-# Gradients, and those of the gradients.
-
-for _name, _save, _backward in (
-    ("upfirdn2d", gradients.save_upfirdn2d, gradients.upfirdn2d_backward),
-    ("scale_in", gradients.save_scale_in, gradients.scale_in_backward),
-    ("scale_in_backward", gradients.save_scale_in_backward, gradients.scale_in_second),
-    ("scale_out", gradients.save_scale_out, gradients.scale_out_backward),
-    ("scale_out_backward", gradients.save_scale_out_backward, gradients.scale_out_second),
-):
-    torch.library.register_autograd(f"cxredit::{_name}", _backward, setup_context=_save, lib=_library)
+UPFIRDN2D.implement(
+    _upfirdn2d_plain, _upfirdn2d_cuda, _upfirdn2d_fake, gradients.save_upfirdn2d, gradients.upfirdn2d_backward
+)
+SCALE_IN.implement(
+    _scale_in_plain, _scale_in_cuda, _scale_in_fake, gradients.save_scale_in, gradients.scale_in_backward
+)
+SCALE_IN_BACKWARD.implement(
+    _scale_in_backward_plain,
+    _scale_in_backward_cuda,
+    _scale_in_backward_fake,
+    gradients.save_scale_in_backward,
+    gradients.scale_in_second,
+)
+SCALE_OUT.implement(
+    _scale_out_plain, _scale_out_cuda, _scale_out_fake, gradients.save_scale_out, gradients.scale_out_backward
+)
+SCALE_OUT_BACKWARD.implement(
+    _scale_out_backward_plain,
+    _scale_out_backward_cuda,
+    _scale_out_backward_fake,
+    gradients.save_scale_out_backward,
+    gradients.scale_out_second,
+)

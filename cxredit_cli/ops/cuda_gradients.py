@@ -1,4 +1,4 @@
-"""Gradients and second gradients of the operators in cuda.py; each pair of functions is for one operator.
+"""Gradients and second gradients of the operators; each pair of functions is for one operator.
 
 Gradients of R1 and of path lengths are differentiated again: upfirdn2d's gradient is upfirdn2d, and what belongs to a
 backward operator is plain torch, which differentiates as often as one likes.
@@ -6,14 +6,13 @@ backward operator is plain torch, which differentiates as often as one likes.
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from cxredit_cli.ops import formulas
+from cxredit_cli.ops.operators import SCALE_IN_BACKWARD, SCALE_OUT_BACKWARD, UPFIRDN2D
 
 Context = Any
 MaybeTensor = Tensor | None
-_ops: Any = torch.ops.cxredit
 
 
 def save_upfirdn2d(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -32,7 +31,7 @@ def upfirdn2d_backward(ctx: Context, grad: Tensor) -> tuple[MaybeTensor, ...]:
     right = w * up - out_w * down + left - up + 1
     bottom = h * up - out_h * down + top - up + 1
     padding = (kw - left - 1, right, kh - top - 1, bottom)
-    grad_x = _ops.upfirdn2d(grad, kernel, down, up, padding, not flip_filter, gain)
+    grad_x = UPFIRDN2D(grad, kernel, down, up, padding, not flip_filter, gain)
     return grad_x, None, None, None, None, None, None
 
 
@@ -46,7 +45,7 @@ def scale_in_backward(ctx: Context, grad: Tensor) -> tuple[MaybeTensor, ...]:
     """By the fused operator."""
     x, scale = ctx.saved_tensors
     wanted = list(ctx.needs_input_grad[:2])
-    of_x, of_scale = _ops.scale_in_backward(grad, x, scale, wanted)
+    of_x, of_scale = SCALE_IN_BACKWARD(grad, x, scale, wanted)
     return of_x if wanted[0] else None, of_scale if wanted[1] else None, None, None
 
 
@@ -83,7 +82,7 @@ def scale_out_backward(ctx: Context, grad: Tensor) -> tuple[MaybeTensor, ...]:
     """By the fused operator."""
     x, *parts = ctx.saved_tensors
     wanted = list(ctx.needs_input_grad[:6])
-    found = _ops.scale_out_backward(grad, x, *parts, *ctx.settings, wanted)
+    found = SCALE_OUT_BACKWARD(grad, x, *parts, *ctx.settings, wanted)
     return (*(value if wants else None for value, wants in zip(found, wanted, strict=True)), None, None, None)
 
 
@@ -105,7 +104,7 @@ def scale_out_second(ctx: Context, *grads: MaybeTensor) -> tuple[MaybeTensor, ..
     if only_of_x and scale is None and next_scale is None:
         # Nothing but grad enters linearly, and the operation is its own transpose.
         wanted = [True, *[False] * 5]
-        for_grad = _ops.scale_out_backward(grads[0], x, *parts, *ctx.settings, wanted)[0]
+        for_grad = SCALE_OUT_BACKWARD(grads[0], x, *parts, *ctx.settings, wanted)[0]
         return (for_grad, *[None] * 10)
     if all(each is None for each in grads):
         return (None,) * 11

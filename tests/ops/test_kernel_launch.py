@@ -18,7 +18,7 @@ from cxredit_cli.ops.kernels import launch as launching, resample, scaling
 from cxredit_cli.ops.kernels.compiler import KernelError
 from cxredit_cli.ops.upfirdn2d import setup_filter, upfirdn2d_reference
 
-streams = iter([0, 0, 0xabc0, 0xabc0])
+streams = iter([0, 0, 0xabc0, 0xabc0, 0xabc0])
 torch.cuda.current_device = lambda: 0
 torch.cuda.get_device_capability = lambda index: (9, 0)
 torch._C._cuda_getCurrentRawStream = lambda index: next(streams)
@@ -70,13 +70,14 @@ def test_a_launch_reaches_the_driver_as_it_was_meant(host_kernels, tmp_path: Pat
     loads = [line for line in lines if line.startswith("load")]
     launches = [line.split() for line in lines if line.startswith("launch")]
     # The second scale_out is neither loaded nor compiled again, and its stream is the one that is current by then.
-    assert loads == ["load cubin"] * 3
+    assert loads == ["load cubin"] * 4
     assert [words[1] for words in launches] == [
         "upfirdn2d_plain_wide_f32",
         "scale_out_channels_last_wide_f32",
         "scale_out_channels_last_wide_f32",
         "scale_out_backward_channels_last_wide_f32",
+        "finish_sums",
     ]
     # 0x1 is CUDA's name for the default stream, which is torch's stream 0.
-    assert [words[3] for words in launches] == ["0x1", "0x1", "0xabc0", "0xabc0"]
+    assert [words[3] for words in launches] == ["0x1", "0x1", "0xabc0", "0xabc0", "0xabc0"]
     assert all(words[-4:] == ["shared", "0", "attributes", "0"] for words in launches)

@@ -5,19 +5,18 @@ import torch
 
 from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
-from cxredit_cli.ops import cuda
 from cxredit_cli.ops.choice import Path, only
 from cxredit_cli.ops.kernels import state
+from cxredit_cli.ops.operators import SCALE_IN, SCALE_IN_BACKWARD, SCALE_OUT, SCALE_OUT_BACKWARD, UPFIRDN2D
 
 
 @pytest.fixture
 def kernels_on_the_cpu(emulator, monkeypatch):
-    """What is registered for CUDA runs for CPU tensors too, and launches through the emulator."""
+    """CPU tensors go through what CUDA tensors go through, and launches through the emulator."""
     monkeypatch.setattr(state, "usable", lambda device: True)
-    with torch.library._scoped_library("cxredit", "IMPL") as library:
-        for name in ("upfirdn2d", "scale_in", "scale_in_backward", "scale_out", "scale_out_backward"):
-            library.impl(name, getattr(cuda, f"_{name}_cuda"), "CPU", allow_override=True)
-        yield emulator
+    for operator in (UPFIRDN2D, SCALE_IN, SCALE_IN_BACKWARD, SCALE_OUT, SCALE_OUT_BACKWARD):
+        monkeypatch.setattr(operator, "plain", operator.kernels)
+    return emulator
 
 
 def gradients(path: Path) -> list[torch.Tensor]:

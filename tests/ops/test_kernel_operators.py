@@ -136,3 +136,16 @@ def test_path_length_and_r1_are_those_of_the_reference() -> None:
     for got, expected in zip(second_gradients("kernels"), second_gradients("reference"), strict=True):
         scale = expected.abs().max().clamp(min=1e-3)  # R1 gives biases what rounding leaves of differences
         torch.testing.assert_close(got / scale, expected / scale, atol=1e-4, rtol=1e-4)
+
+
+def test_the_registered_operators_have_the_same_gradients() -> None:
+    x, small = leaf(2, 2, 2, 3), parts(2, 2, 2, 3)
+
+    def scale_out(x, *small):
+        return OPS.scale_out(x, *small, 1.2, 0.2, 0.9)
+
+    assert gradcheck(scale_out, [x, *small])
+    assert gradgradcheck(scale_out, [x, *small])
+    kernel = torch.randn(3, 3, dtype=torch.float64)
+    assert gradgradcheck(lambda x: OPS.upfirdn2d(x, kernel, 2, 1, [1, 2, 0, 1], False, 1.0), [x])
+    assert gradgradcheck(lambda x, scale: OPS.scale_in(x, scale, torch.float64, True), [x, small[0]])

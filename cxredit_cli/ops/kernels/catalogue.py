@@ -28,7 +28,7 @@ class Unit:
 @cache
 def units() -> tuple[Unit, ...]:
     """Every unit. `wide` kernels move up to 16 bytes at once; `narrow` ones take any size and alignment."""
-    found = []
+    found = [Unit("sums", "SUMS", ("finish_sums",))]
     for suffix, (element, vector) in ELEMENTS.items():
         for width, each in (("wide", vector), ("narrow", 1)):
             name = f"{width}_{suffix}"

@@ -82,6 +82,21 @@ __device__ inline float sum_over_lanes(float value) {
     return value;
 }
 
+// Sum over all threads of the block; whole in the first. All threads must come here.
+__device__ inline float sum_over_block(float value) {
+    __shared__ float of_warps[THREADS / 32];
+    const int thread = thread_in_block();
+    for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffu, value, distance);
+    __syncthreads();  // the sums before this one have been read
+    if (thread % 32 == 0) of_warps[thread / 32] = value;
+    __syncthreads();
+    if (thread == 0) {
+        value = 0;
+        for (int warp = 0; warp < THREADS / 32; ++warp) value += of_warps[warp];
+    }
+    return value;
+}
+
 // Sum over threadIdx.y of `values` of the channels c .. c + V, written to out[c ...] where c < channels; always in the
 // same order, so that results are equal bit for bit. All threads must come here.
 template <int V>

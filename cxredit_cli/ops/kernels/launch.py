@@ -26,8 +26,9 @@ def launch(device: torch.device, kernel: str, grid: Size, block: Size, *argument
     KernelError if the kernel cannot be compiled, loaded or started. The caller keeps the tensors alive that the
     arguments point at until it has returned to torch, whose allocator keeps the order of the stream from there on.
     """
-    index = torch.cuda.current_device() if device.index is None else device.index
-    if index != torch.cuda.current_device():
+    current = torch.cuda.current_device()
+    index = current if device.index is None else device.index
+    if index != current:
         with torch.cuda.device(index):
             return _launch(index, kernel, grid, block, arguments)
     return _launch(index, kernel, grid, block, arguments)

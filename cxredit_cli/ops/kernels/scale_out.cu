@@ -83,12 +83,13 @@ __device__ inline void planes(const T* __restrict__ x, T* __restrict__ y, const 
     }
 }
 
-// Which sums over pixels are wanted; each is a slice of partials [wanted, samples, chunks, channels], in this order.
-enum Wanted { SCALE = 1, BIAS = 2, NEXT = 4, STRENGTH = 8 };
+// Which sums over a chunk of pixels are wanted; each is a slice of partials [wanted, samples, chunks, channels], in this
+// order. sums.cu adds the chunks up.
+enum Wanted { SCALE = 1, BIAS = 2, NEXT = 4 };
 
 // One element: t = dL/dz; returns dL/dx and adds to the sums.
 struct Sums {
-    float scale, bias, next, strength;
+    float scale, bias, next;
 };
 
 __device__ inline float backward_of(float grad, float x, float scale, float noise, float strength, float bias, float next,
@@ -99,15 +100,15 @@ __device__ inline float backward_of(float grad, float x, float scale, float nois
     sums.scale += t * x;
     sums.bias += t;
     sums.next += grad * a;
-    sums.strength += t * noise;
     return t * scale;
 }
 
+// strength_partials [blocks]: the sum of dL/dz times the noise, over all that a block has.
 // noise_partials [blocks_of_channels, samples, pixels]: the gradient of the noise from these channels.
 template <typename T, int V>
 __device__ inline void backward_channels_last(const T* __restrict__ grad, const T* __restrict__ x, T* __restrict__ grad_x,
-                                              float* __restrict__ partials, float* __restrict__ noise_partials,
-                                              const Parts& parts, const Activation& act, int wanted, long long samples,
+                                              float* __restrict__ partials, float* __restrict__ strength_partials,
+                                              float* __restrict__ noise_partials, const Parts& parts, const Activation& act, int wanted, long long samples,
                                               int channels, long long pixels, int blocks_of_channels,
                                               int pixels_of_block) {
     const int block_of_channels = blockIdx.x % blocks_of_channels;
@@ -117,6 +118,7 @@ __device__ inline void backward_channels_last(const T* __restrict__ grad, const 
     const long long first = chunk * pixels_of_block;
     const long long last = first + pixels_of_block < pixels ? first + pixels_of_block : pixels;
     const float strength = parts.noise_strength();
+    float strength_sum = 0;
     float bias[V];
     load_or<V>(has_channel ? parts.bias : nullptr, channel, 0, bias);
     for (long long sample = blockIdx.y; sample < samples; sample += gridDim.y) {
@@ -141,6 +143,7 @@ __device__ inline void backward_channels_last(const T* __restrict__ grad, const 
                                                sums[i], t);
                     of_pixel += t;
                 }
+                strength_sum += of_pixel * noise;
                 if (grad_x) store<V>(grad_x + at, gradients);
             }
             if (noise_partials) {
@@ -164,15 +167,19 @@ __device__ inline void backward_channels_last(const T* __restrict__ grad, const 
         SUM(SCALE, scale)
         SUM(BIAS, bias)
         SUM(NEXT, next)
-        SUM(STRENGTH, strength)
 #undef SUM
+    }
+    if (strength_partials) {
+        strength_sum = sum_over_block(strength_sum);
+        if (thread_in_block() == 0) strength_partials[blockIdx.y * gridDim.x + blockIdx.x] = strength_sum;
     }
 }
 
 template <typename T, int V>
 __device__ inline void backward_planes(const T* __restrict__ grad, const T* __restrict__ x, T* __restrict__ grad_x,
-                                       float* __restrict__ partials, const Parts& parts, const Activation& act, int wanted,
-                                       long long samples, int channels, long long pixels, int pixels_of_block) {
+                                       float* __restrict__ partials, float* __restrict__ strength_partials,
+                                       const Parts& parts, const Activation& act, int wanted, long long samples,
+                                       int channels, long long pixels, int pixels_of_block) {
     const long long plane = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y;
     const bool has_plane = plane < samples * channels;
     const long long sample = plane / channels, channel = plane % channels;
@@ -181,6 +188,7 @@ __device__ inline void backward_planes(const T* __restrict__ grad, const T* __re
     const long long last = first + pixels_of_block < pixels ? first + pixels_of_block : pixels;
     const float strength = parts.noise_strength();
     Sums sums = {};
+    float strength_sum = 0;
     if (has_plane) {
         const float bias = parts.bias ? parts.bias[channel] : 0;
         const float scale = parts.scale ? parts.scale[plane] : 1, next = parts.next ? parts.next[plane] : 1;
@@ -194,6 +202,7 @@ __device__ inline void backward_planes(const T* __restrict__ grad, const T* __re
 #pragma unroll
             for (int i = 0; i < V; ++i) {
                 gradients[i] = backward_of(gradients[i], values[i], scale, noise[i], strength, bias, next, act, sums, t);
+                strength_sum += t * noise[i];
             }
             if (grad_x) store<V>(grad_x + at, gradients);
         }
@@ -209,8 +218,11 @@ __device__ inline void backward_planes(const T* __restrict__ grad, const T* __re
     SUM(SCALE, scale)
     SUM(BIAS, bias)
     SUM(NEXT, next)
-    SUM(STRENGTH, strength)
 #undef SUM
+    if (strength_partials) {
+        strength_sum = sum_over_block(strength_sum);
+        if (thread_in_block() == 0) strength_partials[blockIdx.y * gridDim.x + blockIdx.x] = strength_sum;
+    }
 }
 
 #define PARTS_AND_SIZES                                                                                                 \
@@ -237,15 +249,16 @@ __device__ inline void backward_planes(const T* __restrict__ grad, const T* __re
 #define BACKWARD(T, V, NAME)                                                                                            \
     extern "C" __global__ void __launch_bounds__(THREADS) scale_out_backward_channels_last_##NAME(                      \
         const T* __restrict__ grad, const T* __restrict__ x, T* __restrict__ grad_x, float* __restrict__ partials,      \
-        float* __restrict__ noise_partials, long long wanted, PARTS_AND_SIZES) {                                        \
+        float* __restrict__ strength_partials, float* __restrict__ noise_partials, long long wanted, PARTS_AND_SIZES) { \
         STRUCTS;                                                                                                        \
-        backward_channels_last<T, V>(grad, x, grad_x, partials, noise_partials, parts, act, (int)wanted, samples,       \
-                                     (int)channels, pixels, (int)blocks_of_channels, (int)pixels_of_block);             \
+        backward_channels_last<T, V>(grad, x, grad_x, partials, strength_partials, noise_partials, parts, act,          \
+                                     (int)wanted, samples, (int)channels, pixels, (int)blocks_of_channels,              \
+                                     (int)pixels_of_block);                                                             \
     }                                                                                                                   \
     extern "C" __global__ void __launch_bounds__(THREADS) scale_out_backward_planes_##NAME(                             \
         const T* __restrict__ grad, const T* __restrict__ x, T* __restrict__ grad_x, float* __restrict__ partials,      \
-        float* __restrict__, long long wanted, PARTS_AND_SIZES) {                                                       \
+        float* __restrict__ strength_partials, float* __restrict__, long long wanted, PARTS_AND_SIZES) {                \
         STRUCTS;                                                                                                        \
-        backward_planes<T, V>(grad, x, grad_x, partials, parts, act, (int)wanted, samples, (int)channels, pixels,       \
-                              (int)pixels_of_block);                                                                    \
+        backward_planes<T, V>(grad, x, grad_x, partials, strength_partials, parts, act, (int)wanted, samples,           \
+                              (int)channels, pixels, (int)pixels_of_block);                                             \
     }

@@ -27,17 +27,13 @@ def within_limits(x: Tensor) -> bool:
     return x.dtype in SUFFIXES and x.numel() > 0 and x.numel() // len(x) < MOST_ELEMENTS
 
 
-def aligned(*tensors: Tensor | None) -> bool:
-    """Whether 16 bytes can be moved at once from the start of each."""
-    return all(tensor is None or tensor.data_ptr() % 16 == 0 for tensor in tensors)
-
-
 def parameter(values: Tensor | None) -> Tensor | None:
     """A small tensor as the kernels take it: float32, contiguous, aligned."""
     if values is None:
         return None
-    values = values.to(torch.float32).contiguous()
-    return values if aligned(values) else values.clone()
+    if values.dtype != torch.float32 or not values.is_contiguous():
+        values = values.to(torch.float32).contiguous()
+    return values.clone() if values.data_ptr() % 16 else values
 
 
 def address(tensor: Tensor | None) -> int:
@@ -69,6 +65,21 @@ class Pass:
     chunks: int  # how many parts the pixels are in
     grid: Size
     block: Size
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int, int]:
+        """The last arguments of every kernel that makes such a pass."""
+        return self.samples, self.channels, self.pixels, self.blocks_of_channels, self.pixels_of_block
+
+    @property
+    def partials(self) -> int:
+        """How many sums of one kind a backward kernel leaves."""
+        return self.samples * self.chunks * self.channels
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks there are; a pass has no third dimension."""
+        return self.grid[0] * self.grid[1]
 
 
 def plan(layout: str, samples: int, channels: int, pixels: int, vector: int, most_rounds: int) -> Pass:
@@ -104,12 +115,3 @@ def _rounds(threads: int, most: int, available: int) -> int:
     while rounds < most and rounds < available and threads // (2 * rounds) >= ENOUGH_THREADS:
         rounds *= 2
     return rounds
-
-
-def extents(x: Tensor) -> tuple[str, int, int, int]:
-    """The layout, samples, channels and pixels of x [N, C, ...], which is contiguous or channels_last."""
-    samples, channels = x.shape[:2]
-    pixels = x.numel() // (samples * channels)
-    # Without pixels the channels are what lies side by side.
-    side_by_side = pixels == 1 or memory_format(x) == torch.channels_last
-    return "channels_last" if side_by_side else "planes", samples, channels, pixels
