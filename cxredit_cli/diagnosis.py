@@ -286,11 +286,12 @@ def _driver_version() -> str | None:
 
 def _nvrtc_version() -> str | None:
     """The version of the run-time compiler, loaded as the kernels would load it; None where it is not found."""
+    from cxredit_cli.ops.kernels.compiler import KernelError, nvrtc_version
+
     try:
-        _, major, minor = import_module("cuda.bindings.nvrtc").nvrtcVersion()
-    except Exception:  # the bindings raise a RuntimeError or their own type where the library is absent
+        return nvrtc_version()
+    except KernelError:
         return None
-    return f"{major}.{minor}"
 
 
 def _decoders(found: Diagnosis) -> None:

@@ -7,12 +7,12 @@ kept beside it as curvature.safetensors.
 """
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from cxredit_cli.inversion.result import full_precision
+from cxredit_cli.inversion.small import small
 from cxredit_cli.networks.generator import Generator, random_z
 from cxredit_cli.progress import Progress
 from cxredit_cli.storage.atomic import written_aside
@@ -20,7 +20,6 @@ from cxredit_cli.storage.models import Model
 
 FILE = "curvature.safetensors"
 CODES, SEED = 3, 5
-LARGEST_SIDE = 64  # images are averaged down to this first
 DIFFERENCE = 0.1  # of the spread of W
 BATCH = 32
 DAMPING = 0.1  # of the mean eigenvalue: what hardly shows moves no further than that
@@ -55,9 +54,9 @@ def curvature(generator: Generator, codes: int = CODES) -> Tensor:
     total = torch.zeros(len(mean), len(mean), device=mean.device)
     with full_precision(generator):
         for w in generator.mapping(z):
-            here = _small(generator.synthesis(w[None, None]))
+            here = small(generator.synthesis(w[None, None]))
             steps = torch.split(torch.diag(DIFFERENCE * spread), BATCH)
-            rows = [_small(generator.synthesis((w + step)[:, None])) - here for step in steps]
+            rows = [small(generator.synthesis((w + step)[:, None])) - here for step in steps]
             jacobian = torch.cat(rows) / DIFFERENCE
             total += jacobian @ jacobian.T
     return total * (len(mean) / total.diagonal().sum().clamp(min=1e-30))
@@ -70,9 +69,3 @@ def basis(curvature: Tensor) -> Tensor:
     lengths = ((values.clamp(min=0) + DAMPING * mean) / mean).rsqrt()
     scaled: Tensor = vectors * lengths
     return scaled.float()
-
-
-def _small(images: Tensor) -> Tensor:
-    factor = max(images.shape[-1] // LARGEST_SIDE, 1)
-    small: Tensor = F.avg_pool2d(images, factor).flatten(1)
-    return small

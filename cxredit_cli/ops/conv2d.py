@@ -1,4 +1,4 @@
-""" "Same" convolution with optional resampling by the FIR filter, its weights shared by the batch."""
+""" "Same" convolution with optional resampling by the FIR filter."""
 
 import torch
 import torch.nn.functional as F
@@ -8,31 +8,30 @@ from cxredit_cli.ops.choice import path_for
 from cxredit_cli.ops.upfirdn2d import downsample2d, upfirdn2d, upsample2d
 
 
-def conv2d(x: Tensor, weight: Tensor, up: int = 1, down: int = 1, kernel: Tensor | None = None) -> Tensor:
-    """Convolve [N, I, H, W] with `weight` [O, I, k, k], k odd: "same" padding, resolution times up / down.
+def conv2d(
+    x: Tensor, weight: Tensor, up: int = 1, down: int = 1, kernel: Tensor | None = None, groups: int = 1
+) -> Tensor:
+    """Convolve [N, groups * I, H, W] with `weight` [groups * O, I, k, k], k odd; "same" padding.
 
-    `up` or `down` of 2 needs the resampling `kernel` [taps, taps]. One of the two must be 1.
+    The resolution changes by up / down, one of which must be 1; the other needs the resampling `kernel` [taps, taps].
     """
     if (up > 1 or down > 1) and kernel is None:
         raise ValueError("A resampling convolution needs the resampling kernel; expected a tensor, received None.")
     k = weight.shape[2]
-    if kernel is None:
-        return pointwise_conv2d(x, weight) if k == 1 else F.conv2d(x, weight, padding=k // 2)
+    if kernel is None or up == down == 1:
+        return pointwise_conv2d(x, weight, groups) if k == 1 else F.conv2d(x, weight, padding=k // 2, groups=groups)
     if k == 1:
-        if down > 1:
-            return pointwise_conv2d(downsample2d(x, kernel, down), weight)
-        return upsample2d(pointwise_conv2d(x, weight), kernel, up) if up > 1 else pointwise_conv2d(x, weight)
+        y = pointwise_conv2d(downsample2d(x, kernel, down) if down > 1 else x, weight, groups)
+        return upsample2d(y, kernel, up) if up > 1 else y
     if up > 1:
-        return upsampling_conv2d(x, weight, kernel, up)
-    if down == 1:
-        return F.conv2d(x, weight, padding=k // 2)
+        return upsampling_conv2d(x, weight, kernel, up, groups)
     # Filter at full resolution with room for the convolution's own border, then a strided convolution.
     taps = kernel.shape[0]
     before, after = (taps - down + 1) // 2 + k // 2, (taps - down) // 2 + k // 2
-    return F.conv2d(upfirdn2d(x, kernel, padding=(before, after, before, after)), weight, stride=down)
+    return F.conv2d(upfirdn2d(x, kernel, padding=(before, after, before, after)), weight, stride=down, groups=groups)
 
 
-def upsampling_conv2d(x: Tensor, weight: Tensor, kernel: Tensor, up: int, groups: int = 1) -> Tensor:
+def upsampling_conv2d(x: Tensor, weight: Tensor, kernel: Tensor, up: int, groups: int) -> Tensor:
     """Convolve the enlarged x with `weight` [groups * O, I, k, k]: transposed convolution, then the filter."""
     k = weight.shape[2]
     outputs, inputs = weight.shape[:2]
@@ -44,14 +43,14 @@ def upsampling_conv2d(x: Tensor, weight: Tensor, kernel: Tensor, up: int, groups
     return upfirdn2d(y, kernel, padding=(pads[0], pads[1], pads[2], pads[3]), gain=up**2)
 
 
-def pointwise_conv2d(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolve [N, I, H, W] with `weight` [O, I, 1, 1], or [N, O, I, 1, 1] of its own for each sample.
+def pointwise_conv2d(x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
+    """Convolve [N, groups * I, H, W] with `weight` [groups * O, I, 1, 1], or [N, O, I, 1, 1] for each sample its own.
 
     A matrix product over pixels, and channels_last: on CPUs the library's own 1x1 convolution of few channels is far
     slower: 16 x 1 -> 32 channels at 128x128 in bfloat16 takes 33 ms on one core, this 1 ms.
     """
-    if path_for(x) == "reference":
-        return F.conv2d(x, weight)
+    if groups > 1 or path_for(x) == "reference":
+        return F.conv2d(x, weight, groups=groups)
     matrix = weight.flatten(-3)
     pixels = x.permute(0, 2, 3, 1)
     if matrix.ndim == 3:

@@ -8,13 +8,11 @@ noise, bias and activation go with the scale-out, and so may the scale-in of the
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cxredit_cli.ops.bias_act import Activation, scale_in, scale_out, scale_out_reference
-from cxredit_cli.ops.choice import path_for
-from cxredit_cli.ops.conv2d import conv2d, pointwise_conv2d, upsampling_conv2d
-from cxredit_cli.ops.upfirdn2d import downsample2d, upfirdn2d, upsample2d
+from cxredit_cli.ops.choice import only, path_for
+from cxredit_cli.ops.conv2d import conv2d, pointwise_conv2d
 
 EPSILON = 1e-8
 
@@ -111,20 +109,7 @@ def modulated_conv2d_reference(
     if demodulate:
         modulated = modulated * (modulated.square().sum(dim=(2, 3, 4), keepdim=True) + EPSILON).rsqrt()
     modulated = modulated.to(x.dtype).reshape(n * o, i, k, k)
-    y = x.reshape(1, n * i, h, w)
-    if (up > 1 or down > 1) and kernel is None:
-        raise ValueError("A resampling convolution needs the resampling kernel; expected a tensor, received None.")
-    if kernel is None or up == down == 1:
-        y = F.conv2d(y, modulated, padding=k // 2, groups=n)
-    elif k == 1:
-        y = F.conv2d(downsample2d(y, kernel, down) if down > 1 else y, modulated, groups=n)
-        y = upsample2d(y, kernel, up) if up > 1 else y
-    elif up > 1:
-        y = upsampling_conv2d(y, modulated, kernel, up, groups=n)
-    else:
-        taps = kernel.shape[0]
-        before, after = (taps - down + 1) // 2 + k // 2, (taps - down) // 2 + k // 2
-        y = upfirdn2d(y, kernel, padding=(before, after, before, after))
-        y = F.conv2d(y, modulated, stride=down, groups=n)
+    with only("reference"):
+        y = conv2d(x.reshape(1, n * i, h, w), modulated, up, down, kernel, groups=n)
     y = y.reshape(n, o, *y.shape[2:])
     return scale_out_reference(y, bias, act, 1.0, clamp, None, noise, noise_strength)

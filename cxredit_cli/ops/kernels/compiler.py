@@ -14,7 +14,7 @@ from cxredit_cli.errors import CxreditError
 from cxredit_cli.ops.kernels.catalogue import SOURCES, Unit, source_of
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")  # what the tests compile for
-OPTIONS = ("std=c++17",)
+STANDARD = "c++17"
 DIGEST_BYTES = 32
 
 
@@ -41,7 +41,7 @@ def compile_source(source: str, architecture: str, name: str) -> bytes:
         raise KernelError(f"cuda-core does not load ({_line(error)}).") from error
     # Of cuda_fp16.h and the like; torch's CUDA wheels bring them.
     headers = _cuda_headers()
-    options = ProgramOptions(arch=architecture, std="c++17", name=f"{name}.cu", include_path=[headers, str(SOURCES)])
+    options = ProgramOptions(arch=architecture, std=STANDARD, name=f"{name}.cu", include_path=[headers, str(SOURCES)])
     try:
         return bytes(Program(source, code_type="c++", options=options).compile("cubin").code)
     except Exception as error:  # cuda-core has its own types, and raises others where the library is absent
@@ -51,7 +51,7 @@ def compile_source(source: str, architecture: str, name: str) -> bytes:
 def cache_key(source: str, architecture: str, nvrtc: str) -> str:
     """Sixty-four hex digits for everything that a cubin depends on."""
     shared = (SOURCES / "common.cuh").read_text()
-    return hashlib.sha256("\0".join((source, shared, *OPTIONS, architecture, nvrtc)).encode()).hexdigest()
+    return hashlib.sha256("\0".join((source, shared, f"std={STANDARD}", architecture, nvrtc)).encode()).hexdigest()
 
 
 def cache_folder() -> Path:

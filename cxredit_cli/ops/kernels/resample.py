@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cxredit_cli.ops.kernels import launch as launching
+from cxredit_cli.ops.kernels.catalogue import MARCHES
 from cxredit_cli.ops.kernels.launch import Size
 from cxredit_cli.ops.kernels.tensors import (
     ENOUGH_THREADS,
@@ -22,7 +23,7 @@ from cxredit_cli.ops.kernels.tensors import (
     power_of_two,
 )
 
-CASES = {(1, 1): "plain", (2, 1): "up2", (1, 2): "down2"}
+CASES = {case: name for name, case in MARCHES.items()}
 # Rows of a strip, or pairs of rows for up2: a multiple of the kernel's steps (March::STEPS), the longest first.
 STRIPS = {"plain": (16, 8, 4), "up2": (12, 6, 3), "down2": (16, 8, 4)}
 Padding = tuple[int, int, int, int]
