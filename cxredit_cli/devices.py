@@ -1,6 +1,7 @@
 """Which device and which precision to compute with."""
 
 import ctypes
+import functools
 import platform
 import re
 import sys
@@ -64,10 +65,20 @@ def device_name(device: torch.device) -> str:
 
 def cpu_has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 natively; without that bf16 is emulated and slower than fp32."""
-    if platform.system() != "Linux":
-        return False
+    return bool(cpu_flags() & {"avx512_bf16", "amx_bf16"})
+
+
+def cpu_has_matrix_tiles() -> bool:
+    """Whether the processor multiplies bfloat16 by tiles (AMX), many times faster than by vectors."""
+    return "amx_bf16" in cpu_flags()
+
+
+@functools.cache
+def cpu_flags() -> frozenset[str]:
+    """What the processor can do, in Linux's names; empty on other systems."""
     cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and re.search(r"\b(avx512_bf16|amx_bf16)\b", cpuinfo.read_text()) is not None
+    found = re.search(r"^flags\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
+    return frozenset(found[1].split() if found else ())
 
 
 def keep_freed_memory() -> None:

@@ -4,22 +4,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cxredit_cli.ops import winograd
 from cxredit_cli.ops.choice import path_for
 from cxredit_cli.ops.upfirdn2d import downsample2d, upfirdn2d, upsample2d
 
 
 def conv2d(
-    x: Tensor, weight: Tensor, up: int = 1, down: int = 1, kernel: Tensor | None = None, groups: int = 1
+    x: Tensor,
+    weight: Tensor,
+    up: int = 1,
+    down: int = 1,
+    kernel: Tensor | None = None,
+    groups: int = 1,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """Convolve [N, groups * I, H, W] with `weight` [groups * O, I, k, k], k odd; "same" padding.
 
     The resolution changes by up / down, one of which must be 1; the other needs the resampling `kernel` [taps, taps].
+    `rows`: the weight's `row_kernels`, if at hand.
     """
     if (up > 1 or down > 1) and kernel is None:
         raise ValueError("A resampling convolution needs the resampling kernel; expected a tensor, received None.")
     k = weight.shape[2]
     if kernel is None or up == down == 1:
-        return pointwise_conv2d(x, weight, groups) if k == 1 else F.conv2d(x, weight, padding=k // 2, groups=groups)
+        if k == 1:
+            return pointwise_conv2d(x, weight, groups)
+        if groups == 1 and path_for(x) == "torch" and winograd.pays(x, weight):
+            return winograd.winograd_conv2d(x, weight, winograd.row_kernels(weight, x.dtype) if rows is None else rows)
+        return F.conv2d(x, weight, padding=k // 2, groups=groups)
     if k == 1:
         y = pointwise_conv2d(downsample2d(x, kernel, down) if down > 1 else x, weight, groups)
         return upsample2d(y, kernel, up) if up > 1 else y

@@ -13,6 +13,7 @@ from torch import Tensor
 from cxredit_cli.ops.bias_act import Activation, scale_in, scale_out, scale_out_reference
 from cxredit_cli.ops.choice import only, path_for
 from cxredit_cli.ops.conv2d import conv2d, pointwise_conv2d
+from cxredit_cli.ops.winograd import row_kernels, suits
 
 EPSILON = 1e-8
 
@@ -22,6 +23,7 @@ class PreparedWeight(NamedTuple):
 
     weight: Tensor  # [O, I, k, k] in the dtype of the convolution, laid out as the library wants it
     energy: Tensor | None  # [O, I]: sum over the taps of the squares; None without demodulation
+    rows: Tensor | None  # `row_kernels`, where a processor may convolve by them
 
 
 def modulated_conv2d(
@@ -52,7 +54,7 @@ def modulated_conv2d(
         return modulated_conv2d_reference(
             x, weight, styles, up, down, kernel, demodulate, noise, noise_strength, bias, act, clamp
         )
-    w, energy = prepared or prepare_weight(weight, x.dtype, demodulate, up)
+    w, energy, rows = prepared or prepare_weight(weight, x.dtype, demodulate, up)
     scale = None
     if demodulate:
         styles = within_half_range(styles, x.dtype)
@@ -62,7 +64,7 @@ def modulated_conv2d(
         # Few outputs: each sample's own matrix costs less than a pass over x.
         y = pointwise_conv2d(x, (w * styles[:, None, :, None, None]).to(x.dtype))
     else:
-        y = conv2d(x if scaled else scale_in(x, styles), w, up, down, kernel)
+        y = conv2d(x if scaled else scale_in(x, styles), w, up, down, kernel, rows=rows)
     next_scale = None if next_styles is None else within_half_range(next_styles, x.dtype)
     return scale_out(y, bias, act, 1.0, clamp, scale, noise, noise_strength, next_scale)
 
@@ -80,7 +82,9 @@ def prepare_weight(weight: Tensor, dtype: torch.dtype, demodulate: bool, up: int
         cast = weight.transpose(0, 1).to(dtype, memory_format=torch.channels_last).transpose(0, 1)
     else:
         cast = weight.to(dtype, memory_format=torch.channels_last)
-    return PreparedWeight(cast, energy)
+    # For one use it is cheaper to take them where they are used, which not all resolutions do.
+    rows = row_kernels(weight, dtype) if up == 1 and not weight.requires_grad and suits(weight) else None
+    return PreparedWeight(cast, energy, rows)
 
 
 def within_half_range(styles: Tensor, dtype: torch.dtype) -> Tensor:
