@@ -27,10 +27,7 @@ def command(
     batch: Annotated[int | None, typer.Option(min=1, help="Images an iteration.")] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Learning rate of both networks.")] = None,
     gamma: Annotated[float | None, typer.Option(min=0, help="R1 weight at the final resolution.")] = None,
-    pl_weight: Annotated[
-        float | None,
-        typer.Option(min=0, help="Path length weight, in the last stage; 0 is off. Default: 2, on a CPU 0."),
-    ] = None,
+    pl_weight: Annotated[float, typer.Option(min=0, help="Path length weight, in the last stage; 0 is off.")] = 2.0,
     channel_base: Annotated[
         int | None, typer.Option(min=1, help="Feature maps times resolution, of both networks.")
     ] = None,

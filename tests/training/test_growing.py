@@ -45,7 +45,7 @@ def test_growing_on_a_cpu_needs_no_options(resolution: int, smallest: int, stage
         preset=None,
         grow_from=None,
         grow_kimg=None,
-        pl_weight=None,
+        pl_weight=2.0,
         overrides={},
         seed=0,
         smallest=smallest,
