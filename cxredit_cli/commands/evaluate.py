@@ -55,6 +55,13 @@ def command(
     ] = None,
     sweep: Annotated[str | None, typer.Option(help="Strengths FROM:TO:COUNT; default: by the spread of W.")] = None,
     randoms: Annotated[int, typer.Option(min=0, help="Random directions of each kind beside it.")] = 5,
+    classifier: Annotated[
+        Path | None,
+        typer.Option(
+            help="For --dose: a second judge, of examples/train_classifier.py. Default: the bundled one, for models of "
+            "its resolution."
+        ),
+    ] = None,
     codes: Annotated[
         list[Path] | None,
         typer.Option(help="Codes from `cxredit invert`: for --separability (repeatable: W, W+), and for --dose."),
@@ -134,14 +141,20 @@ def command(
     if dose:
         from cxredit_cli.evaluation.judging import Cohort, evaluate_dose
         from cxredit_cli.latent.edits import parse_sweep
+        from cxredit_cli.storage.classifier import bundled_classifier, load_classifier
         from cxredit_cli.storage.directions import find_direction, read_direction
 
+        second = (
+            load_classifier(classifier, target)
+            if classifier
+            else bundled_classifier(loaded.generator.resolution, target)
+        )
         held = read_codes(codes[0]) if codes else None
         cohort = Cohort(split, view, label, n or DOSE, seed, method, space, steps, batch, held)
         where = find_direction(direction, loaded.path)
         strengths = None if sweep is None else parse_sweep(sweep)
         judged = evaluate_dose(
-            loaded, judge, dataset, read_direction(where), where, cohort, strengths, randoms, progress
+            loaded, judge, dataset, read_direction(where), where, cohort, strengths, randoms, progress, second
         )
         report["dose"], pictures = judged.document, (judged.pictures, judged.originals)
         if not json:

@@ -77,6 +77,8 @@ def print_dose(section: dict[str, Any]) -> None:
         "beside": [f"{value:.3f}" for value in pixels["outside_heart"]],
         "rank 1": [f"{value:.0%}" for value in identity["originals"]],
     }
+    if section["classifier"]:
+        columns["log-odds"] = [f"{value:+.2f}" for value in section["classifier"]["log_odds"]["mean"]]
     widths = [max(len(title), *map(len, cells)) + 2 for title, cells in columns.items()]
     for row in (columns, *zip(*columns.values(), strict=True)):
         say("".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
@@ -100,7 +102,28 @@ def print_dose(section: dict[str, Any]) -> None:
                 f"{null['directions']} random directions, {null['kind']}: end to end the CTR changes by "
                 f"{null['largest']:.3f} at most{times}; monotone in {max(null['monotone']):.0%} of the patients at most"
             )
+    if section["classifier"]:
+        print_classifier(section)
     notes(section)
+
+
+def print_classifier(section: dict[str, Any]) -> None:
+    """What the second judge of a dose says, and of random directions."""
+    from cxredit_cli.report.evaluation import stated_auc
+
+    judge, found = section["classifier_judge"], section["classifier"]
+    say(f"A classifier of {judge['positive']} against {judge['negative']} as a second judge; {stated_auc(judge)}")
+    say(
+        f"From strength 0 to {section['strengths'][-1]:+g} its log-odds change by {found['rise']:+.2f}, the "
+        f"probability by {found['probability_rise']:+.2f}; it rises in {found['rising']:.0%} of the patients"
+    )
+    for null in section["null"]:
+        if null["classifier"]:
+            say(
+                f"{null['directions']} random directions, {null['kind']}: the log-odds change by "
+                f"{null['classifier']['largest']:.2f} at most, one way in {max(null['classifier']['rising']):.0%} of "
+                "the patients at most"
+            )
 
 
 def print_reconstruction(section: dict[str, Any]) -> None:

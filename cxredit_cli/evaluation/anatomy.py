@@ -89,7 +89,7 @@ def segment(network: AnatomyNetwork, images: Tensor, side: int | None = None, ba
     masks = [np.empty((0, side, side), dtype=np.uint8)]
     signs = [np.empty((2, 0))]
     for part in torch.split(images, batch) if len(images) else ():
-        x = normalise(_resize(part.to(device), network.config.resolution))
+        x = normalise(resize(part.to(device), network.config.resolution))
         scores = network(x)
         signs.append(_signs(x, scores))
         if scores.shape[-1] != side:
@@ -113,7 +113,8 @@ def _signs(x: Tensor, scores: Tensor) -> NDArray[np.float64]:
     return signs
 
 
-def _resize(images: Tensor, side: int) -> Tensor:
+def resize(images: Tensor, side: int) -> Tensor:
+    """Images [N, 1, R, R] to [N, 1, side, side]: smaller by averaging, larger by interpolation."""
     if images.shape[-1] == side:
         return images
     if images.shape[-1] > side:

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxredit_cli.evaluation.anatomy import FIGURES, MASK_SIDE, Anatomy, clean, measure_segmentation, segment
+from cxredit_cli.evaluation.classifying import classify
 from cxredit_cli.evaluation.cohorts import ScanCodes
 from cxredit_cli.evaluation.identity import own_is_nearest
 from cxredit_cli.latent.edits import edit, synthesize
 from cxredit_cli.latent.generation import random_codes
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
+from cxredit_cli.networks.classifier import Classifier
 from cxredit_cli.networks.generator import Generator
 
 Floats = NDArray[np.float64]
@@ -37,6 +39,7 @@ class Dose:
     outside: Floats  # [N, S], the same in the rest of the image
     own_original: Bools  # [N, S], in the rest of the image no original of another patient is nearer than its own
     own_reconstruction: Bools  # [N, S], the same among the reconstructions
+    log_odds: Floats | None = None  # [N, S], of the classifier's label, where one was asked
 
     @property
     def zero(self) -> int:
@@ -60,11 +63,12 @@ def measure_dose(
     layers: Sequence[int] | None = None,
     batch: int = 32,
     advance: Callable[[int], None] = lambda scans: None,
+    classifier: Classifier | None = None,
 ) -> Dose:
     """Move the codes of N scans along `direction` [1 or num_ws, D] by each strength (0 is added) and measure.
 
     `originals` [N, 1, R, R] in [-1, 1]. The heart's path is the union of a patient's hearts at all strengths. `advance`
-    is told how many scans are done.
+    is told how many scans are done. `classifier` is a second judge, of the whole picture.
     """
     rising = sorted({*map(float, strengths), 0.0})
     count, side = len(rising), generator.resolution
@@ -74,6 +78,7 @@ def measure_dose(
     parts: list[Anatomy] = []
     columns: dict[str, list[Floats]] = {name: [] for name in (GREY, OUTSIDE, "inside", "outside")}
     matches: dict[str, list[Bools]] = {name: [] for name in gallery}
+    log_odds: list[Floats] = []
     step = max(CHUNK // count, 1)
     for start in range(0, len(codes.w), step):
         part = slice(start, start + step)
@@ -84,6 +89,8 @@ def measure_dose(
         made = torch.cat(list(synthesize(generator, moved.flatten(0, 1), noise, batch, tuning)))
         found = segment(judge, made, MASK_SIDE, batch)
         parts.append(measure_segmentation(found))
+        if classifier is not None:
+            log_odds.append(classify(classifier, made, batch).reshape(-1, count))
         masks = clean(found.masks).reshape(len(moved), count, MASK_SIDE, MASK_SIDE)
         pictures = made[:, 0].numpy().reshape(len(moved), count, side, side)
         for one, mask in zip(pictures, masks, strict=True):
@@ -111,6 +118,7 @@ def measure_dose(
         np.stack(columns["outside"]),
         np.stack(matches["original"]),
         np.stack(matches["reconstruction"]),
+        np.concatenate(log_odds) if log_odds else None,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxredit_cli.evaluation.classifying import probability
 from cxredit_cli.evaluation.dose import GREY, MEASURES, OUTSIDE, Dose
 
 Floats = NDArray[np.float64]
@@ -37,7 +38,13 @@ def summarise_dose(dose: Dose, rise: float = RISE) -> dict[str, Any]:
         "plausible": dose.plausible.mean(axis=0).tolist(),
     }
     if not used.any():
-        return summary | {"ctr": None, "ctr_change": None, "rising_at_every_step": None, "at_rise": None}
+        return summary | {
+            "ctr": None,
+            "ctr_change": None,
+            "rising_at_every_step": None,
+            "at_rise": None,
+            "classifier": None,
+        }
     ctr = dose.measures["ctr"][used]
     changes = {name: change(dose, name) for name in MEASURES}
     steps = np.diff(ctr, axis=1)
@@ -62,6 +69,25 @@ def summarise_dose(dose: Dose, rise: float = RISE) -> dict[str, Any]:
             "chance": 1 / len(used),
         },
         "at_rise": at_rise(dose, curves, rise),
+        "classifier": classifier_response(dose),
+    }
+
+
+def classifier_response(dose: Dose) -> dict[str, Any] | None:
+    """What the classifier says, from strength 0 to the largest, of the same patients; None where none was asked."""
+    if dose.log_odds is None:
+        return None
+    log_odds = dose.log_odds[dose.whole]
+    before, last = log_odds[:, dose.zero], log_odds[:, -1]
+    chances = probability(log_odds)
+    return {
+        "log_odds": _curve(log_odds),
+        "log_odds_change": _curve(log_odds - before[:, None]),
+        "probability": _curve(chances),
+        "rise": float((last - before).mean()),
+        "probability_rise": float((chances[:, -1] - chances[:, dose.zero]).mean()),
+        "rising": float((last > before).mean()),
+        "falling": float((last < before).mean()),
     }
 
 
@@ -137,9 +163,26 @@ def summarise_null(kinds: Mapping[str, Sequence[Dose]], found: dict[str, Any]) -
                 "times_the_largest": float(abs(end) / np.abs(ends).max()) if len(ends) and end is not None else None,
                 "curves": [each["ctr_change"]["mean"] for each in summaries if each["used"]],
                 "outside_heart": [each["pixels"]["outside_heart"][-1] for each in summaries if each["used"]],
+                "classifier": _classifier_null([each["classifier"] for each in summaries], found.get("classifier")),
             }
         )
     return rows
+
+
+def _classifier_null(responses: Sequence[dict[str, Any] | None], found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The same of random directions; a random one has no sign, so a fall counts as a rise does."""
+    known = [each for each in responses if each is not None]
+    if not known:
+        return None
+    rises = np.array([each["rise"] for each in known])
+    largest = float(np.abs(rises).max())
+    return {
+        "rises": rises.tolist(),
+        "largest": largest,
+        "rising": [max(each["rising"], each["falling"]) for each in known],
+        "times_the_largest": found["rise"] / largest if found is not None and largest else None,
+        "curves": [each["log_odds_change"]["mean"] for each in known],
+    }
 
 
 def _falling(dose: Dose) -> float:

@@ -23,6 +23,7 @@ from cxredit_cli.latent.edits import synthesize
 from cxredit_cli.latent.responses import default_strengths
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress, SilentProgress
+from cxredit_cli.storage.classifier import TrainedClassifier
 from cxredit_cli.storage.codes import Codes
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.directions import Direction
@@ -84,10 +85,12 @@ def evaluate_dose(
     strengths: list[float] | None = None,
     randoms: int = 5,
     progress: Progress | None = None,
+    classifier: TrainedClassifier | None = None,
 ) -> Judged:
     """Dose-response of a direction read from `where`, on unseen scans, with `randoms` random directions of each kind.
 
-    Raises InputError for too few scans or strengths, MismatchError for a direction or codes of another generator.
+    `classifier` is a second judge beside the anatomy network `judge`. Raises InputError for too few
+    scans or strengths, MismatchError for a direction or codes of another generator.
     """
     direction.check_generator(model.fingerprint, where)
     generator, progress = model.generator, progress or SilentProgress()
@@ -112,6 +115,7 @@ def evaluate_dose(
             strengths,
             batch=cohort.batch,
             advance=lambda scans_done: progress.advance(before + scans_done),
+            classifier=None if classifier is None else classifier.network,
         )
         done += each
         return found
@@ -124,12 +128,44 @@ def evaluate_dose(
         "direction": {"name": direction.name, "method": direction.method, "file": where.name, "sha": direction.digest},
         "cohort": scans.described | {"codes": codes.how},
         "judge": fingerprint(judge.state_dict()),
+        "classifier_judge": None if classifier is None else describe_classifier(classifier),
         **summary,
         "checks": checks(summary),
         "null": summarise_null(random, summary) if randoms else [],
-        "notes": split_notes(model, cohort.split, dataset),
+        "notes": [*split_notes(model, cohort.split, dataset), *_classifier_notes(classifier, cohort, dataset)],
     }
     return Judged(document, found, *_shown(model, codes, scans, vector, strengths, found))
+
+
+def describe_classifier(classifier: TrainedClassifier) -> dict[str, Any]:
+    """What the report says of the classifier: of what, and its AUC on patients that it did not learn from."""
+    info = classifier.info
+    tested = [{"on": "patients of val", **info["val"], "auc": info["auc"], "auc_interval": info["auc_interval"]}]
+    if "by_folds" in info:
+        folds = info["by_folds"]
+        tested.insert(0, {"on": f"{folds['folds']} folds by patient", **folds})
+    figures = ("on", "auc", "auc_interval", "positive_images", "negative_images")
+    return {
+        "file": classifier.name,
+        "sha": fingerprint(classifier.network.state_dict()),
+        **{name: info[name] for name in ("positive", "negative", "view", "data")},
+        "tested": [{name: test[name] for name in figures} for test in tested if test["auc"] is not None],
+    }
+
+
+def _classifier_notes(classifier: TrainedClassifier | None, cohort: Cohort, dataset: Dataset) -> list[str]:
+    """What stands against its judgement."""
+    if classifier is None:
+        return []
+    notes, split = [], classifier.info["split"]
+    ours = {name: dataset.attributes[name] for name in ("seed", "val_fraction")}
+    if cohort.split != "val" or split != ours:
+        notes.append("The classifier may have been trained on some of these patients.")
+    if cohort.view != classifier.info["view"]:
+        notes.append(
+            f"The classifier learnt from {classifier.info['view']} images, and these are of view {cohort.view}."
+        )
+    return notes
 
 
 def _shown(

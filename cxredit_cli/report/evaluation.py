@@ -31,6 +31,7 @@ def write_evaluation(path: Path, report: dict[str, Any], pictures: tuple[Tensor,
     context = {
         "report": report,
         "charts": [] if dose is None or not dose["used"] else dose_charts(dose),
+        "classifier_auc": "" if dose is None or not dose["classifier"] else stated_auc(dose["classifier_judge"]),
         "strips": [] if pictures is None else _strips(report, *pictures),
         "software": f"cxredit {__version__}",
         "disclaimer": provenance.DISCLAIMER,
@@ -55,6 +56,7 @@ def dose_charts(section: dict[str, Any]) -> list[Chart]:
         "lungs beside the heart's path": ("beside", "lung_area_outside_heart"),
     }
     pixels, identity = section["pixels"], section["identity"]
+    second = [classifier_chart(section)] if section["classifier"] else []
     return [
         Chart(
             "Change of the CTR, mean and spread over patients",
@@ -62,6 +64,7 @@ def dose_charts(section: dict[str, Any]) -> list[Chart]:
             strengths,
             [*random, Line("this direction", "main", rise["mean"], rise["deviation"])],
         ),
+        *second,
         Chart(
             "Change of the rest of the anatomy, mean",
             "strength",
@@ -91,6 +94,33 @@ def dose_charts(section: dict[str, Any]) -> list[Chart]:
             within=(0.0, 1.05),
         ),
     ]
+
+
+def stated_auc(judge: dict[str, Any]) -> str:
+    """How well the classifier of a section `dose` tells its labels apart on patients that it did not learn from."""
+    tests = [
+        f"{test['auc']:.3f} ({test['auc_interval'][0]:.3f} to {test['auc_interval'][1]:.3f}) on {test['on']}, "
+        f"{test['positive_images']} images against {test['negative_images']}"
+        for test in judge["tested"]
+    ]
+    return f"ROC AUC {'; '.join(tests)}" if tests else "its AUC on other patients is not known"
+
+
+def classifier_chart(section: dict[str, Any]) -> Chart:
+    """The response of the second judge beside that of random directions."""
+    change, label = section["classifier"]["log_odds_change"], section["classifier_judge"]["positive"]
+    random = [
+        Line(f"random, {null['kind']}" if index == 0 else "", f"random-{number}", curve)
+        for number, null in enumerate(section["null"])
+        if null["classifier"]
+        for index, curve in enumerate(null["classifier"]["curves"])
+    ]
+    return Chart(
+        f"Change of the classifier's log-odds of {label}, mean and spread",
+        "strength",
+        section["strengths"],
+        [*random, Line("this direction", "main", change["mean"], change["deviation"])],
+    )
 
 
 def _strips(report: dict[str, Any], pictures: Tensor, originals: Tensor) -> list[list[tuple[str, str]]]:

@@ -1,6 +1,7 @@
 """`cxredit evaluate --realism` on real radiographs and a random model."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
 from cxredit_cli.evaluation.evaluating import generate_images
+from cxredit_cli.networks.classifier import Classifier, ClassifierConfig
+from cxredit_cli.storage.classifier import BUNDLED_CLASSIFIER, save_classifier
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.directions import Direction, write_direction
 from cxredit_cli.storage.models import load_model
@@ -73,8 +76,6 @@ def test_the_text_has_a_line_a_figure(run, scans: Path) -> None:
 
 
 def test_another_split_than_the_models_is_said(run, scans: Path, tiny_model_dir: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = shutil.copytree(tiny_model_dir, tmp_path / "trained")
     info = json.loads((folder / "model.json").read_text())
     for fraction, said in ((0.1, True), (0.5, False)):
@@ -148,6 +149,45 @@ def test_the_dose_response_of_a_direction(run, scans: Path, tiny_model_dir: Path
         result = run(*arguments)
         assert result.exit_code == 2
         assert words in result.stderr
+
+
+def test_a_classifier_is_a_second_judge(run, data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "nih", tmp_path / "nih")
+    options = ("--dose", "--images", tmp_path / "nih", "--label", "any", "--view", "any", "-n", "4", "--sweep", "0:6:2")
+    bundled = BUNDLED_CLASSIFIER.parent
+    result = run(*options, "--method", "encoder", "--randoms", "1", "--model", bundled)
+    assert result.exit_code == 0, result.output
+    section = json.loads(Path("evaluation.json").read_text())["dose"]
+    assert section["used"] >= 1
+    judge, found = section["classifier_judge"], section["classifier"]
+    assert (judge["positive"], judge["file"]) == ("Cardiomegaly", "classifier_judge.safetensors")
+    assert judge["tested"][0]["on"] == "5 folds by patient"
+    assert found["rise"] == pytest.approx(found["log_odds"]["mean"][1] - found["log_odds"]["mean"][0])
+    assert 0 <= found["probability"]["mean"][0] <= 1
+    assert len(section["null"][0]["classifier"]["rises"]) == 1
+    assert "A classifier of Cardiomegaly against No Finding" in result.stdout
+    assert "log-odds" in result.stdout
+    assert any("The classifier may have been trained" in note for note in section["notes"])
+    assert any("of view any" in note for note in section["notes"])
+    assert "A second judge" in Path("evaluation.html").read_text()
+
+
+def test_ones_own_classifier(run, scans: Path, tiny_model_dir: Path, tmp_path: Path) -> None:
+    fingerprint = load_model(tiny_model_dir).fingerprint
+    vector = np.eye(32, dtype=np.float32)[:1]
+    write_direction(tmp_path / "direction.h5", Direction(vector, "wide", "drawn", fingerprint))
+    info = {"positive": "Large", "negative": "Small", "view": "any", "data": "", "auc": None, "auc_interval": None}
+    info |= {"split": {}, "val": {"positive_images": 0, "negative_images": 3}}
+    save_classifier(tmp_path / "own.safetensors", Classifier(ClassifierConfig(32, width=8)), info)
+    options = ("--dose", "--images", scans, "--label", "any", "--view", "any", "-n", "2", "--steps", "1")
+    options = (*options, "--sweep", "0:1:2", "--randoms", "0", "--json")
+    section = json.loads(run(*options, "--classifier", "own.safetensors").stdout)["dose"]
+    assert (section["classifier_judge"]["positive"], section["classifier_judge"]["tested"]) == ("Large", [])
+    assert section["classifier"] is None  # a random model draws no chests
+    assert json.loads(run(*options).stdout)["dose"]["classifier_judge"] is None  # the bundled one is for 128x128
+    result = run(*options, "--classifier", "none.safetensors")
+    assert result.exit_code == 2
+    assert "There is no classifier none.safetensors" in result.stderr
 
 
 def test_ways_of_inverting_side_by_side(run, scans: Path) -> None:

@@ -1,5 +1,6 @@
 """Dose and response on pictures whose anatomy is drawn, by a judge that sees what was drawn."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from cxredit_cli.evaluation.cohorts import ScanCodes, choose_scans
 from cxredit_cli.evaluation.dose import GREY, OUTSIDE, Dose, heart_region, measure_dose, random_directions
 from cxredit_cli.evaluation.dose_summary import checks, summarise_dose, summarise_null
 from cxredit_cli.evaluation.identity import own_is_nearest
+from cxredit_cli.networks.classifier import ClassifierConfig
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
 from cxredit_cli.storage.dataset import open_images
@@ -71,6 +73,33 @@ def test_the_null_stands_beside_it() -> None:
     assert null["monotone"] == [0, 1]
 
 
+def test_the_second_judge_is_summarised_from_strength_0_on() -> None:
+    curves = [[0.3, 0.4, 0.5]] * 3
+    log_odds = np.array([[5.0, 0.0, np.log(3)], [5.0, np.log(3), 0.0], [5.0, 7.0, 9.0]])
+    found = replace(made(curves, plausible=[True, True, False]), log_odds=log_odds)
+    response = summarise_dose(found)["classifier"]
+    assert response["log_odds"]["mean"] == pytest.approx([5, np.log(3) / 2, np.log(3) / 2])
+    assert response["probability"]["mean"][1:] == pytest.approx([0.625, 0.625])
+    assert response["log_odds_change"]["deviation"][2] == pytest.approx(np.log(3))
+    assert (response["rise"], response["probability_rise"]) == pytest.approx((0, 0))
+    assert (response["rising"], response["falling"]) == (0.5, 0.5)
+    assert summarise_dose(made(curves))["classifier"] is None
+
+
+def test_its_null_counts_a_fall_as_a_rise() -> None:
+    def says(last: list[float]) -> Dose:
+        return replace(made([[0.3, 0.4, 0.5]] * 2), log_odds=np.array([[0.0, 0.0, value] for value in last]))
+
+    found = summarise_dose(says([1.0, 3.0]))
+    (null,) = summarise_null({"any": [says([0.1, 0.3]), says([-0.2, -0.6])]}, found)
+    assert null["classifier"]["rises"] == pytest.approx([0.2, -0.4])
+    assert null["classifier"]["largest"] == pytest.approx(0.4)
+    assert null["classifier"]["times_the_largest"] == pytest.approx(5)
+    assert null["classifier"]["rising"] == [1, 1]
+    (null,) = summarise_null({"any": [made([[0.3, 0.4, 0.5]])]}, summarise_dose(made([[0.3, 0.4, 0.5]])))
+    assert null["classifier"] is None
+
+
 def test_identity_is_matched_where_nothing_was_edited() -> None:
     random = np.random.default_rng(0)
     gallery = random.random((5, 16, 16)).astype(np.float32)
@@ -125,12 +154,25 @@ class SeesGrey(nn.Module):
         return 20 * torch.stack([~heart & ~lung, lung & left, lung & ~left, heart], 1).float()
 
 
+class SeesWhite(nn.Module):
+    """Instead of the classifier: how much of the picture is bright."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.config = ClassifierConfig(128)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x > 0.95).float().mean((1, 2, 3))
+
+
 def test_a_heart_that_widens_is_measured_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dosing, "CHUNK", 4)  # in parts
     generator = DrawnChest()
     codes = ScanCodes(torch.tensor([[[0.0, 0.1]], [[2.0, 0.5]], [[4.0, 0.9]]]), None, None, "drawn")
     originals = generator.synthesis(codes.w)
-    found = measure_dose(generator, SeesGrey(), codes, originals, torch.tensor([[1.0, 0.0]]), [-4, 4])  # type: ignore[arg-type]
+    judge, second, direction = SeesGrey(), SeesWhite(), torch.tensor([[1.0, 0.0]])
+    found = measure_dose(generator, judge, codes, originals, direction, [-4, 4], classifier=second)  # type: ignore[arg-type]
     assert found.strengths.tolist() == [-4, 0, 4]
     assert found.plausible.all()
     assert np.allclose(np.diff(found.measures["heart_width"], axis=1), 8 / 128, atol=0.01)
@@ -138,6 +180,8 @@ def test_a_heart_that_widens_is_measured_and_nothing_else(monkeypatch: pytest.Mo
     assert np.ptp(found.measures["thorax_width"], axis=1).max() < 0.01
     assert found.inside[:, 0].min() > 20 * found.outside[:, 0].max()
     assert found.own_original.all()
+    assert found.log_odds is not None
+    assert np.allclose(np.diff(found.log_odds, axis=1), 8 * 30 / 128**2, atol=3 * 30 / 128**2)
     summary = summarise_dose(found)
     assert summary["rising_at_every_step"] == 1
 

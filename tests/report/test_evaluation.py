@@ -40,6 +40,7 @@ class Balanced(HTMLParser):
 def dose_section() -> dict[str, Any]:
     curve = {"mean": [-0.1, 0.0, 0.12], "deviation": [0.02, 0.0, 0.03]}
     names = ("heart_area", "thorax_width", "right_lung_height", "left_lung_height", "lung_area_outside_heart")
+    tests = [{"on": "5 folds by patient", "positive_images": 30, "negative_images": 50}]
     cohort = {"images": 9, "view": "PA", "label": "No Finding", "split": "val", "left_out_as_implausible": 1}
     return {
         "direction": {"name": "<wide>", "method": "pair", "file": "d.h5", "sha": "abc"},
@@ -59,8 +60,14 @@ def dose_section() -> dict[str, Any]:
             {
                 **{"kind": "any", "directions": 1, "largest": 0.01, "times_the_largest": 9.0},
                 **{"monotone": [0.1], "curves": [[0.0, 0.0, 0.01]]},
+                "classifier": {"largest": 0.21, "rising": [0.6], "curves": [[0.0, 0.0, 0.2]]},
             }
         ],
+        "classifier": {"log_odds_change": curve, "rise": 1.234, "probability_rise": 0.2, "rising": 0.75},
+        "classifier_judge": {
+            **{"positive": "Large", "negative": "Small", "view": "PA", "data": "drawn"},
+            "tested": [{**test, "auc": 0.8, "auc_interval": [0.7, 0.9]} for test in tests],
+        },
         "notes": ["It may have seen these."],
     }
 
@@ -100,14 +107,22 @@ def test_a_page_of_all_sections(tmp_path: Path) -> None:
     assert not re.search(r"https?://", text)
     assert sum(address.startswith("data:image/png") for address in page.addresses) == 2 * 4
     assert "&lt;wide&gt;" in text
-    for words in ("It may have seen these.", "21.0 ± 0.1", "0.700 (0.600 to 0.800)", "frechet distance", "not reached"):
+    second = ("0.800 (0.700 to 0.900) on 5 folds by patient, 30 images against 50", "+1.23", "75 %", "classifier")
+    for words in (
+        "It may have seen these.",
+        "21.0 ± 0.1",
+        "0.700 (0.600 to 0.800)",
+        "frechet distance",
+        "not reached",
+        *second,
+    ):
         assert words in text
     assert len([path for path in page.paths if path.startswith("M52 212") or "L" in path]) >= 8  # curves
     assert "nan" not in "".join(page.paths)
 
 
 def test_a_page_of_a_direction_that_kept_no_chest(tmp_path: Path) -> None:
-    dose = {**dose_section(), "used": 0, "checks": [], "null": []}
+    dose = {**dose_section(), "used": 0, "checks": [], "null": [], "classifier": None}
     report = {"model": "tiny", "images": "a", "seed": 0, "precision": "fp32", "dose": dose}
     write_evaluation(tmp_path / "page.html", report, (torch.zeros(0, 3, 1, 8, 8), torch.zeros(0, 1, 8, 8)))
     assert "on the 0 scans" in (tmp_path / "page.html").read_text()

@@ -1,0 +1,105 @@
+"""examples/train_classifier.py, run as a user runs it, for a few steps on bright and dark drawings."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from cxredit_cli.app import app
+from cxredit_cli.errors import MismatchError
+from cxredit_cli.storage.classifier import load_classifier
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise of 32x32, of 20 patients with two images each; of every second the lower half is bright."""
+    folder = tmp_path_factory.mktemp("drawn")
+    random, rows = np.random.default_rng(0), ["name,labels,patient_id,view"]
+    (folder / "images").mkdir()
+    for index in range(40):
+        pixels = random.integers(0, 60, (32, 32))
+        large = index // 2 % 2 == 0
+        if large:
+            pixels[16:] += 150
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / f"{index}.png")
+        rows.append(f"{index}.png,{'Large' if large else 'Small'},p{index // 2},{'AP' if index == 0 else 'PA'}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    options = ["--labels", str(folder / "labels.csv"), "--resolution", "32", "--val-fraction", "0.4"]
+    done = CliRunner().invoke(app, ["prepare", str(folder / "images"), *options, "-o", str(folder / "dataset.h5")])
+    assert done.exit_code == 0, done.output
+    return folder / "dataset.h5"
+
+
+def run(dataset: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    fixed = ["--positive", "Large", "--negative", "Small", "--resolution", "32", "--width", "8", "--batch", "8"]
+    return subprocess.run(
+        [sys.executable, EXAMPLES / "train_classifier.py", dataset, *fixed, "--device", "cpu", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)},
+        check=True,
+    )
+
+
+def test_folds_then_a_network_that_says_how_good_it_is(dataset: Path, tmp_path: Path) -> None:
+    output = tmp_path / "judge.safetensors"
+    done = run(dataset, "--steps", 12, "--folds", 2, "-o", output)
+    assert "fold 2: AUC" in done.stdout
+    assert "19 images of 10 patients against 20 of 10" in done.stdout  # one is AP
+    folds = json.loads((tmp_path / "judge.folds.json").read_text())
+    assert folds["auc"] > 0.9
+    assert folds["positive_patients"] == 10
+    assert len(folds["log_odds"]) == 39
+    assert folds["ctr_alone"]["auc"] is None  # no chests
+    assert not output.exists()
+
+    done = run(dataset, "--steps", 12, "--stated", tmp_path / "judge.folds.json", "-o", output)
+    assert "patients of val: ROC AUC" in done.stdout
+    info = load_classifier(output).info
+    assert (info["positive"], info["view"], info["dataset_resolution"]) == ("Large", "PA", 32)
+    assert info["by_folds"]["auc"] == folds["auc"]
+    assert info["train"]["positive_images"] + info["val"]["positive_images"] == 19
+    assert info["auc"] > 0.9
+    assert info["split"] == {"seed": 0, "val_fraction": 0.4}
+
+
+def test_it_carries_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("train_classifier", EXAMPLES / "train_classifier.py")
+    assert spec
+    assert spec.loader
+    script = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "train_classifier", script)  # where dataclasses look
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script, "SAVE_EVERY", 2)
+    images, positive = torch.rand(12, 1, 32, 32), np.arange(12) < 5
+    disturb = script.disturb
+
+    def train(name: str, steps: int = 5) -> dict[str, torch.Tensor]:
+        options = script.Training(steps=steps, batch=4)
+        config = script.ClassifierConfig(32, width=8)
+        return script.train(config, images, positive, options, tmp_path / name, torch.device("cpu")).state_dict()
+
+    def interrupted(images: torch.Tensor, seed: int, step: int) -> torch.Tensor:
+        if step == 3:
+            raise KeyboardInterrupt
+        return disturb(images, seed, step)
+
+    whole = train("whole")
+    with monkeypatch.context() as stopped:
+        stopped.setattr(script, "disturb", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train("stopped")
+    carried_on = train("stopped")
+    assert all(torch.equal(whole[name], carried_on[name]) for name in whole)
+    with pytest.raises(MismatchError, match="is of another run"):
+        train("stopped", steps=6)
