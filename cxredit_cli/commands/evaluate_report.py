@@ -120,8 +120,8 @@ def print_classifier(section: dict[str, Any]) -> None:
     for null in section["null"]:
         if null["classifier"]:
             say(
-                f"{null['directions']} random directions, {null['kind']}: the log-odds change by "
-                f"{null['classifier']['largest']:.2f} at most, one way in {max(null['classifier']['rising']):.0%} of "
+                f"{null['directions']} random directions, {null['kind']}: to either end the log-odds change by "
+                f"{null['classifier']['largest']:.2f} at most, one way in {max(null['classifier']['one_way']):.0%} of "
                 "the patients at most"
             )
 

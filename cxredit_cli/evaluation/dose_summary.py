@@ -87,7 +87,6 @@ def classifier_response(dose: Dose) -> dict[str, Any] | None:
         "rise": float((last - before).mean()),
         "probability_rise": float((chances[:, -1] - chances[:, dose.zero]).mean()),
         "rising": float((last > before).mean()),
-        "falling": float((last < before).mean()),
     }
 
 
@@ -163,25 +162,29 @@ def summarise_null(kinds: Mapping[str, Sequence[Dose]], found: dict[str, Any]) -
                 "times_the_largest": float(abs(end) / np.abs(ends).max()) if len(ends) and end is not None else None,
                 "curves": [each["ctr_change"]["mean"] for each in summaries if each["used"]],
                 "outside_heart": [each["pixels"]["outside_heart"][-1] for each in summaries if each["used"]],
-                "classifier": _classifier_null([each["classifier"] for each in summaries], found.get("classifier")),
+                "classifier": _classifier_null(doses, found.get("classifier")),
             }
         )
     return rows
 
 
-def _classifier_null(responses: Sequence[dict[str, Any] | None], found: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The same of random directions; a random one has no sign, so a fall counts as a rise does."""
-    known = [each for each in responses if each is not None]
+def _classifier_null(doses: Sequence[Dose], found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The same of random directions. They have no sign: both ends count, and a fall as a rise does."""
+    known = [(dose.log_odds[dose.whole], dose.zero) for dose in doses if dose.log_odds is not None and dose.whole.any()]
     if not known:
         return None
-    rises = np.array([each["rise"] for each in known])
-    largest = float(np.abs(rises).max())
+    changes = [log_odds - log_odds[:, [zero]] for log_odds, zero in known]
+    ends = np.array([change[:, [0, -1]].mean(axis=0) for change in changes])  # [directions, 2]
+    one_way = [
+        max(float((change[:, end] * sign > 0).mean()) for end in (0, -1) for sign in (1, -1)) for change in changes
+    ]
+    largest = float(np.abs(ends).max())
     return {
-        "rises": rises.tolist(),
+        "ends": ends.tolist(),
         "largest": largest,
-        "rising": [max(each["rising"], each["falling"]) for each in known],
+        "one_way": one_way,  # share of the patients
         "times_the_largest": found["rise"] / largest if found is not None and largest else None,
-        "curves": [each["log_odds_change"]["mean"] for each in known],
+        "curves": [change.mean(axis=0).tolist() for change in changes],
     }
 
 

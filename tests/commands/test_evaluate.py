@@ -164,7 +164,7 @@ def test_a_classifier_is_a_second_judge(run, data: Path, tmp_path: Path) -> None
     assert judge["tested"][0]["on"] == "5 folds by patient"
     assert found["rise"] == pytest.approx(found["log_odds"]["mean"][1] - found["log_odds"]["mean"][0])
     assert 0 <= found["probability"]["mean"][0] <= 1
-    assert len(section["null"][0]["classifier"]["rises"]) == 1
+    assert len(section["null"][0]["classifier"]["ends"]) == 1
     assert "A classifier of Cardiomegaly against No Finding" in result.stdout
     assert "log-odds" in result.stdout
     assert any("The classifier may have been trained" in note for note in section["notes"])

@@ -82,20 +82,23 @@ def test_the_second_judge_is_summarised_from_strength_0_on() -> None:
     assert response["probability"]["mean"][1:] == pytest.approx([0.625, 0.625])
     assert response["log_odds_change"]["deviation"][2] == pytest.approx(np.log(3))
     assert (response["rise"], response["probability_rise"]) == pytest.approx((0, 0))
-    assert (response["rising"], response["falling"]) == (0.5, 0.5)
+    assert response["rising"] == 0.5
     assert summarise_dose(made(curves))["classifier"] is None
 
 
-def test_its_null_counts_a_fall_as_a_rise() -> None:
-    def says(last: list[float]) -> Dose:
-        return replace(made([[0.3, 0.4, 0.5]] * 2), log_odds=np.array([[0.0, 0.0, value] for value in last]))
+def test_its_null_counts_both_ends_and_a_fall_as_a_rise() -> None:
+    def says(first: list[float], last: list[float]) -> Dose:
+        return replace(
+            made([[0.3, 0.4, 0.5]] * 2), log_odds=np.array([[a, 0.0, b] for a, b in zip(first, last, strict=True)])
+        )
 
-    found = summarise_dose(says([1.0, 3.0]))
-    (null,) = summarise_null({"any": [says([0.1, 0.3]), says([-0.2, -0.6])]}, found)
-    assert null["classifier"]["rises"] == pytest.approx([0.2, -0.4])
+    found = summarise_dose(says([0, 0], [1.0, 3.0]))
+    random = [says([0.1, -0.1], [0.1, 0.3]), says([-0.3, -0.5], [-0.3, 0.3])]
+    (null,) = summarise_null({"any": random}, found)
+    assert np.allclose(null["classifier"]["ends"], [[0, 0.2], [-0.4, 0]])
     assert null["classifier"]["largest"] == pytest.approx(0.4)
     assert null["classifier"]["times_the_largest"] == pytest.approx(5)
-    assert null["classifier"]["rising"] == [1, 1]
+    assert null["classifier"]["one_way"] == [1, 1]
     (null,) = summarise_null({"any": [made([[0.3, 0.4, 0.5]])]}, summarise_dose(made([[0.3, 0.4, 0.5]])))
     assert null["classifier"] is None
 

@@ -60,7 +60,7 @@ def dose_section() -> dict[str, Any]:
             {
                 **{"kind": "any", "directions": 1, "largest": 0.01, "times_the_largest": 9.0},
                 **{"monotone": [0.1], "curves": [[0.0, 0.0, 0.01]]},
-                "classifier": {"largest": 0.21, "rising": [0.6], "curves": [[0.0, 0.0, 0.2]]},
+                "classifier": {"largest": 0.21, "one_way": [0.6], "curves": [[0.0, 0.0, 0.2]]},
             }
         ],
         "classifier": {"log_odds_change": curve, "rise": 1.234, "probability_rise": 0.2, "rising": 0.75},
