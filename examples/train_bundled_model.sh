@@ -5,13 +5,18 @@ set -euo pipefail
 IMAGES=${IMAGES:?a folder or zip of NIH images}
 LABELS=${LABELS:?Data_Entry_2017.csv}
 KIMG=${KIMG:-64}
+FURTHER_KIMG=${FURTHER_KIMG:-60}
 ENCODER_MINUTES=${ENCODER_MINUTES:-40}
 
 cxredit prepare "$IMAGES" --labels "$LABELS" --view PA --resolution 128 -o dataset.h5
 
 # 20 kimg at 32x32, 32 at 64x64, the rest at 128x128.
-cxredit train-gan dataset.h5 -o trained --preset small --grow-from 32 --grow-kimg 20,32 --no-augment --kimg "$KIMG" \
-    --name nih-cxr-128
+cxredit train-gan dataset.h5 -o begun --preset small --grow-from 32 --grow-kimg 20,32 --no-augment --pl-weight 0 \
+    --kimg "$KIMG" --name nih-cxr-128
+python "$(dirname "$0")/bundle_model.py" begun begun-half
+
+# On at 128x128 with path length regularisation and adaptive augmentation.
+cxredit train-gan dataset.h5 -o trained --preset small --init-from begun-half --kimg "$FURTHER_KIMG" --name nih-cxr-128
 
 # Half precision first: encoder and directions belong to the generator as it is stored.
 python "$(dirname "$0")/bundle_model.py" trained half
@@ -19,6 +24,6 @@ cxredit train-encoder dataset.h5 --model half --depth 18 --width 24 --batch 8 --
 
 # The direction of a wider heart, with thorax width, lung heights and tone held; no labels.
 mkdir -p half/directions
-cxredit direction --model half --from-measure heart_width --n 3200 --name cardiomegaly -o half/directions/cardiomegaly.h5
+cxredit direction --model half --from-measure heart_width --n 12000 --name cardiomegaly -o half/directions/cardiomegaly.h5
 
 python "$(dirname "$0")/bundle_model.py" half bundled
