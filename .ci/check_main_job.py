@@ -24,7 +24,7 @@ def main(page: Path) -> None:
     assert found, "the page holds no measures"
     _, reconstruction, *edits = json.loads(found[1])
     strengths = [edit["strength"] for edit in edits]
-    assert strengths == list(np.linspace(-9, 9, 25)), "the strengths are not -9..9"
+    assert strengths == list(np.linspace(-6, 6, 25)), "the strengths are not -6..6"
     for edit in edits:
         picture = Image.open(BytesIO(b64decode(edit["image"].partition(",")[2])))
         picture.load()
