@@ -20,7 +20,6 @@ Stop it and start it again with the same words: it carries on. A network takes a
 
 import argparse
 import json
-import math
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,6 +54,7 @@ from cxredit_cli.training.checkpointing import (
     optimizer_tensors,
     save_checkpoint,
 )
+from cxredit_cli.training.supervised import draw, update_average, warm_cosine
 
 SAVE_EVERY = 100  # steps
 MOVED = 0.9  # share of the pictures that are shifted, that are turned, that are scaled
@@ -170,8 +170,8 @@ def train(
     progress.start("Training the classifier", options.steps, first, unit="step")
     for step in range(first, options.steps):
         for group in optimizer.param_groups:
-            group["lr"] = options.lr * schedule(step, options)
-        chosen = torch.cat([draw(each, step, options) for each in members])
+            group["lr"] = options.lr * warm_cosine(step, options.steps, options.warmup)
+        chosen = torch.cat([each[draw(len(each), step, options.batch // 2, options.seed)] for each in members])
         x = disturb(images[chosen], options.seed, step).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
             log_odds = network(x.contiguous(memory_format=torch.channels_last))
@@ -179,9 +179,7 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
-        decay = min(options.ema, (step + 1) / (step + 10))
-        for kept, current in zip(average.parameters(), network.parameters(), strict=True):
-            kept.lerp_(current.detach(), 1 - decay)
+        update_average(average, network, step, options.ema)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == options.steps:
             progress.advance(step + 1, loss=loss.item())
             tensors = module_tensors("network", network) | module_tensors("average", average)
@@ -191,29 +189,12 @@ def train(
     return average
 
 
-def draw(members: Tensor, step: int, options: Training) -> Tensor:
-    """Half a batch of one class at a step: every image is drawn once before any is drawn again."""
-    half, drawn = options.batch // 2, []
-    for position in range(step * half, (step + 1) * half):
-        epoch, place = divmod(position, len(members))
-        order = torch.randperm(len(members), generator=torch.Generator().manual_seed(options.seed * 1_000_003 + epoch))
-        drawn.append(members[order[place]])
-    return torch.stack(drawn)
-
-
 def disturb(images: Tensor, seed: int, step: int) -> Tensor:
     """Images [N, 1, R, R] in 0..1 shifted, turned, scaled, in other contrasts, and normalised as for use."""
     torch.manual_seed((seed + 1) * 7_368_787 + step)  # `augment` draws from the stream of all
     randomness = torch.Generator().manual_seed((seed + 2) * 7_368_787 + step)
     moved = normalise(augment(images * 2 - 1, torch.tensor(MOVED)))
     return normalise(change_contrast(moved, randomness, CONTRAST))
-
-
-def schedule(step: int, options: Training) -> float:
-    """The share of the peak learning rate."""
-    if step < options.warmup:
-        return (step + 1) / options.warmup
-    return 0.5 + 0.5 * math.cos(math.pi * (step - options.warmup) / max(options.steps - options.warmup, 1))
 
 
 def counted(cohort: Cohort, part: NDArray[np.bool_]) -> dict[str, int]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -20,8 +19,8 @@ from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG
 from cxredit_cli.radiographs.write import encode_png
 from cxredit_cli.report import provenance
 from cxredit_cli.report.outlines import COLOURS, contours, extent, lungs
+from cxredit_cli.report.pages import write_page
 from cxredit_cli.report.sheets import ANCHORS, DIVERGING, difference_limit, diverging_colours
-from cxredit_cli.storage.atomic import write_text
 from cxredit_cli.storage.directions import Direction
 from cxredit_cli.storage.models import BUNDLED, Model
 
@@ -74,14 +73,7 @@ class Plot:
 
 def write_demo(path: Path, shown: Demonstration, model: Model, direction: Direction) -> None:
     """Write the page, whole or not at all."""
-    environment = Environment(
-        loader=PackageLoader("cxredit_cli.report", "demo_page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    write_text(path, environment.get_template("page.html").render(**_context(shown, model, direction)))
+    write_page(path, "demo_page/page.html", _context(shown, model, direction))
 
 
 def _context(shown: Demonstration, model: Model, direction: Direction) -> dict[str, Any]:

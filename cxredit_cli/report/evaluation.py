@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
 from cxredit_cli import __version__
 from cxredit_cli.radiographs.write import encode_png
 from cxredit_cli.report import provenance
 from cxredit_cli.report.charts import Chart, Line
-from cxredit_cli.storage.atomic import write_text
+from cxredit_cli.report.pages import write_page
 
 
 def write_evaluation(path: Path, report: dict[str, Any], pictures: tuple[Tensor, Tensor] | None = None) -> None:
@@ -20,13 +19,6 @@ def write_evaluation(path: Path, report: dict[str, Any], pictures: tuple[Tensor,
 
     `pictures` belong to its section `dose`: edits [P, S, 1, R, R] and their originals [P, 1, R, R], in [-1, 1].
     """
-    environment = Environment(
-        loader=PackageLoader("cxredit_cli", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     dose = report.get("dose")
     context = {
         "report": report,
@@ -36,18 +28,12 @@ def write_evaluation(path: Path, report: dict[str, Any], pictures: tuple[Tensor,
         "software": f"cxredit {__version__}",
         "disclaimer": provenance.DISCLAIMER,
     }
-    write_text(path, environment.get_template("evaluation_page/page.html").render(**context))
+    write_page(path, "evaluation_page/page.html", context)
 
 
 def dose_charts(section: dict[str, Any]) -> list[Chart]:
     """The response of the CTR beside random directions, what else changed, where, and whose picture it still is."""
     strengths, changes = section["strengths"], section["changes"]
-    rise = section["ctr_change"]
-    random = [
-        Line(f"random, {null['kind']}" if index == 0 else "", f"random-{number}", curve)
-        for number, null in enumerate(section["null"])
-        for index, curve in enumerate(null["curves"])
-    ]
     others = {
         "heart area": ("heart", "heart_area"),
         "thorax width": ("thorax", "thorax_width"),
@@ -58,11 +44,11 @@ def dose_charts(section: dict[str, Any]) -> list[Chart]:
     pixels, identity = section["pixels"], section["identity"]
     second = [classifier_chart(section)] if section["classifier"] else []
     return [
-        Chart(
+        response_chart(
             "Change of the CTR, mean and spread over patients",
-            "strength",
             strengths,
-            [*random, Line("this direction", "main", rise["mean"], rise["deviation"])],
+            section["ctr_change"],
+            {null["kind"]: null["curves"] for null in section["null"]},
         ),
         *second,
         Chart(
@@ -107,19 +93,26 @@ def stated_auc(judge: dict[str, Any]) -> str:
 
 
 def classifier_chart(section: dict[str, Any]) -> Chart:
-    """The response of the second judge beside that of random directions."""
-    change, label = section["classifier"]["log_odds_change"], section["classifier_judge"]["positive"]
-    random = [
-        Line(f"random, {null['kind']}" if index == 0 else "", f"random-{number}", curve)
-        for number, null in enumerate(section["null"])
-        if null["classifier"]
-        for index, curve in enumerate(null["classifier"]["curves"])
+    """The response of the second judge."""
+    return response_chart(
+        f"Change of the classifier's log-odds of {section['classifier_judge']['positive']}, mean and spread",
+        section["strengths"],
+        section["classifier"]["log_odds_change"],
+        {null["kind"]: null["classifier"]["curves"] if null["classifier"] else [] for null in section["null"]},
+    )
+
+
+def response_chart(
+    title: str, strengths: list[float], change: dict[str, Any], random: dict[str, list[list[float]]]
+) -> Chart:
+    """What a direction changes, with its spread, beside the curves of each kind of random directions."""
+    null = [
+        Line(f"random, {kind}" if index == 0 else "", f"random-{number}", curve)
+        for number, (kind, curves) in enumerate(random.items())
+        for index, curve in enumerate(curves)
     ]
     return Chart(
-        f"Change of the classifier's log-odds of {label}, mean and spread",
-        "strength",
-        section["strengths"],
-        [*random, Line("this direction", "main", change["mean"], change["deviation"])],
+        title, "strength", strengths, [*null, Line("this direction", "main", change["mean"], change["deviation"])]
     )
 
 

@@ -1,6 +1,5 @@
 """Training of the anatomy network: little data, so the augmentation does most of the work."""
 
-import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from cxredit_cli.training.checkpointing import (
     optimizer_tensors,
     save_checkpoint,
 )
+from cxredit_cli.training.supervised import draw, update_average, warm_cosine
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def train_anatomy(
     network.train()
     for step in range(first, options.steps):
         for group in optimizer.param_groups:
-            group["lr"] = options.lr * _schedule(step, options)
+            group["lr"] = options.lr * warm_cosine(step, options.steps, options.warmup)
         strength = augmentation_strength(step, options)
         x, wanted = training_batch(images, targets, options.batch, options.seed, step, strength)
         with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
@@ -101,9 +101,7 @@ def train_anatomy(
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        decay = min(options.ema, (step + 1) / (step + 10))
-        for kept, current in zip(average.parameters(), network.parameters(), strict=True):
-            kept.lerp_(current.detach(), 1 - decay)
+        update_average(average, network, step, options.ema)
         done = step + 1
         if done % check_every == 0 or done == options.steps:
             figures = dict(check(average)) if check else {}
@@ -125,24 +123,11 @@ def augmentation_strength(step: int, options: AnatomyTraining) -> float:
 def training_batch(
     images: Tensor, targets: Tensor, batch: int, seed: int, step: int, strength: float = 1
 ) -> tuple[Tensor, Tensor]:
-    """The augmented batch of one step, the same for the same seed and step: inputs normalised to 0..1, and targets.
-
-    Every image is drawn once before any is drawn again.
-    """
-    chosen = []
-    for position in range(step * batch, (step + 1) * batch):
-        epoch, place = divmod(position, len(images))
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
-        chosen.append(int(order[place]))
+    """The augmented batch of one step, the same for the same seed and step: inputs normalised to 0..1, and targets."""
+    chosen = draw(len(images), step, batch, seed)
     randomness = torch.Generator().manual_seed((seed + 1) * 7_368_787 + step)
     x, wanted = deform(normalise(images[chosen]), targets[chosen], randomness, strength)
     return normalise(change_contrast(x, randomness, strength)), wanted
-
-
-def _schedule(step: int, options: AnatomyTraining) -> float:
-    if step < options.warmup:
-        return (step + 1) / options.warmup
-    return 0.5 + 0.5 * math.cos(math.pi * (step - options.warmup) / max(options.steps - options.warmup, 1))
 
 
 def _restore(

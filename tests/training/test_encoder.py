@@ -17,11 +17,8 @@ from cxredit_cli.errors import MismatchError
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
 from cxredit_cli.progress import SilentProgress
-from cxredit_cli.radiographs.sources import list_sources
 from cxredit_cli.storage.dataset import Dataset
-from cxredit_cli.storage.labels import read_labels
 from cxredit_cli.storage.models import load_model
-from cxredit_cli.storage.preparation import Options, prepare
 from cxredit_cli.training.encoder import EncoderTraining, train_encoder
 from cxredit_cli.training.encoder_losses import (
     LossWeights,
@@ -32,14 +29,6 @@ from cxredit_cli.training.encoder_losses import (
 )
 
 TINY = EncoderTraining(depth=18, width=8, batch=4, held_out=4, tick_kimg=0.008, learning_rate=1e-3)
-
-
-@pytest.fixture(scope="module")
-def dataset(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    path = tmp_path_factory.mktemp("prepared") / "dataset.h5"
-    options = Options(resolution=32, val_fraction=0.4)
-    prepare(list_sources([data / "nih"]), path, options, read_labels(data / "nih" / "labels.csv"))
-    return Dataset(path)
 
 
 @pytest.fixture

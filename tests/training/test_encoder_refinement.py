@@ -13,24 +13,13 @@ from cxredit_cli.inversion.optimize import Search
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
 from cxredit_cli.progress import SilentProgress
-from cxredit_cli.radiographs.sources import list_sources
 from cxredit_cli.storage.dataset import Dataset
-from cxredit_cli.storage.labels import read_labels
 from cxredit_cli.storage.models import Model, load_model
-from cxredit_cli.storage.preparation import Options, prepare
 from cxredit_cli.training.encoder import EncoderTraining, train_encoder
 from cxredit_cli.training.encoder_losses import LossWeights, optimised_codes, real_terms, synthetic_terms, weighted_sum
 from cxredit_cli.training.images import TrainingImages
 
 TINY = EncoderTraining(depth=18, width=8, batch=4, held_out=4, tick_kimg=10, learning_rate=1e-3)
-
-
-@pytest.fixture(scope="module")
-def dataset(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    path = tmp_path_factory.mktemp("prepared") / "dataset.h5"
-    options = Options(resolution=32, val_fraction=0.4)
-    prepare(list_sources([data / "nih"]), path, options, read_labels(data / "nih" / "labels.csv"))
-    return Dataset(path)
 
 
 def train(folder: Path, dataset: Dataset, images: int, options: EncoderTraining) -> tuple[dict[str, float], Model]:
