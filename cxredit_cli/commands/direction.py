@@ -57,7 +57,7 @@ def find(
         str | None,
         typer.Option(
             help="For images encoder, optimize or hybrid (default: encoder where there is one); for labelled codes "
-            "means, lda (default), logistic or svm."
+            "means, lda (default), logistic or svm; for --from-measure gradients (default) or regression."
         ),
     ] = None,
     pairs: Annotated[
@@ -84,7 +84,10 @@ def find(
         str | None,
         typer.Option(help="Measures to hold; default: thorax width, lung heights, tone.", rich_help_panel=MEASURE),
     ] = None,
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Images to generate.", rich_help_panel=MEASURE)] = 3200,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", "-n", min=1, help="Images; default 512, by regression 3200.", rich_help_panel=MEASURE),
+    ] = None,
     anatomy: Annotated[
         Path | None, typer.Option(help="Weights of another anatomy network.", rich_help_panel=MEASURE)
     ] = None,
@@ -130,7 +133,7 @@ def find(
     else:
         loaded = _load(model, device)
         if from_measure is not None:
-            found = _from_measure(loaded, anatomy, from_measure, hold, control or [], n, seed, name)
+            found = _from_measure(loaded, anatomy, from_measure, hold, control or [], method, n, seed, name)
         elif pairs is not None:
             from cxredit_cli.latent.many_pairs import find_pairs_direction
 
@@ -190,20 +193,22 @@ def _from_measure(
     target: str,
     hold: str | None,
     control: list[str],
-    n: int,
+    method: str | None,
+    n: int | None,
     seed: int,
     name: str | None,
 ) -> "Direction":
     from cxredit_cli.devices import resolve_precision
-    from cxredit_cli.latent.measured import HELD, find_measured_direction
+    from cxredit_cli.latent.measured import HELD, check_method, find_measured_direction
     from cxredit_cli.storage.anatomy import load_anatomy
 
+    how = check_method(method or "gradients")
     held = HELD if hold is None else tuple(part for part in hold.split(",") if part)
     held = tuple(dict.fromkeys([*held, *control]))
     device = loaded.generator.mapping.w_avg.device
     loaded.generator.synthesis.precision = resolve_precision("auto", device)
     network = load_anatomy(anatomy, device)
-    return find_measured_direction(loaded, network, target, held, n, seed, name, progress=ConsoleProgress())
+    return find_measured_direction(loaded, network, target, held, how, n, seed, name, ConsoleProgress())
 
 
 def _from_codes(

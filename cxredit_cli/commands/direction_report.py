@@ -131,9 +131,15 @@ def _print_labelled(figures: dict[str, Any]) -> None:
 
 def _print_measured(figures: dict[str, Any]) -> None:
     stdout.print(
-        f"  by regression on {figures['images']:.0f} generated images one unit of strength adds "
-        f"{figures['rise_per_unit']:.3g}; cosine with the direction that holds nothing: "
-        f"{figures['cosine_with_uncontrolled']:.2f}"
+        f"  by {figures['images']:.0f} generated images one unit of strength adds {figures['rise_per_unit']:.3g}; "
+        f"cosine with the direction that holds nothing: {figures['cosine_with_uncontrolled']:.2f}"
     )
+    if "cosine_of_halves" in figures:
+        spared = 1 - figures["elsewhere_per_rise"] / figures["elsewhere_per_rise_uncontrolled"]
+        stdout.print(
+            f"  two halves of the images give directions of cosine {figures['cosine_of_halves']:.2f}; at an equal rise "
+            f"the picture elsewhere changes {spared:.0%} less than along the one that holds nothing"
+        )
     known = "  ".join(f"{key.removeprefix('r2_')} {value:.2f}" for key, value in figures.items() if key[:3] == "r2_")
-    stdout.print(f"  how well codes predict each measure (cross-validated R2): {known}", markup=False)
+    if known:
+        stdout.print(f"  how well codes predict each measure (cross-validated R2): {known}", markup=False)

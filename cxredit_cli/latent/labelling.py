@@ -9,7 +9,7 @@ from cxredit_cli.errors import InputError
 from cxredit_cli.latent.cohort import Cohort
 from cxredit_cli.latent.controls import Controls
 from cxredit_cli.latent.labelled import LabelMethod, labelled_direction
-from cxredit_cli.latent.measured import MEASURES, measure_pictures
+from cxredit_cli.latent.measures import MEASURES, measure_pictures
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.storage.codes import Codes

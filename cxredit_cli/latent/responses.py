@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cxredit_cli.latent.edits import edit
 from cxredit_cli.latent.generation import random_codes
-from cxredit_cli.latent.measured import MEASURES, measure_pictures
+from cxredit_cli.latent.measures import MEASURES, measure_pictures
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.networks.generator import Generator
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
 from cxredit_cli.evaluation.anatomy import FIGURES, Anatomy
-from cxredit_cli.latent import measured
+from cxredit_cli.latent import measures
 from cxredit_cli.latent.generation import random_codes
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.directions import Direction, read_direction, write_direction
@@ -134,7 +134,7 @@ def bright_hearts(network: object, images: torch.Tensor, batch: int = 32) -> Ana
 
 
 def test_discovered_directions_are_files_and_a_list(run, tiny_model_dir: Path, monkeypatch) -> None:
-    monkeypatch.setattr(measured, "measure_images", bright_hearts)
+    monkeypatch.setattr(measures, "measure_images", bright_hearts)
     result = run("discover", "--model", tiny_model_dir, "-n", 3, "--images", 4)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in Path("directions").iterdir()) == ["pca_01.h5", "pca_02.h5", "pca_03.h5"]
@@ -149,7 +149,7 @@ def test_discovered_directions_are_files_and_a_list(run, tiny_model_dir: Path, m
 
 
 def test_calibration_is_measured_and_kept(run, data: Path, model: Model, tiny_model_dir: Path, monkeypatch) -> None:
-    monkeypatch.setattr(measured, "measure_images", bright_hearts)
+    monkeypatch.setattr(measures, "measure_images", bright_hearts)
     vector = np.random.default_rng(0).normal(size=(1, 32)).astype(np.float32)
     vector /= np.linalg.norm(vector)
     write_direction(Path("direction.h5"), Direction(vector, "Heart", "lda", model.fingerprint, statistics={"a": 1}))

@@ -8,7 +8,7 @@ import torch
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.evaluation.anatomy import FIGURES, Anatomy
-from cxredit_cli.latent import measured
+from cxredit_cli.latent import measures
 from cxredit_cli.latent.discovery import discover, principal_components, style_factors
 from cxredit_cli.latent.generation import random_codes
 from cxredit_cli.latent.responses import reach, respond, summarise
@@ -23,7 +23,7 @@ def bright_hearts(network: object, images: torch.Tensor, batch: int = 32) -> Ana
 
 @pytest.fixture
 def model(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
-    monkeypatch.setattr(measured, "measure_images", bright_hearts)
+    monkeypatch.setattr(measures, "measure_images", bright_hearts)
     return load_model(tiny_model_dir)
 
 
@@ -98,7 +98,7 @@ def test_implausible_pictures_are_left_out_of_the_figures(model: Model, monkeypa
         calls.append(len(images))
         return Anatomy(**dict.fromkeys(FIGURES, values), problem=["", "", "", "", "no heart", ""])
 
-    monkeypatch.setattr(measured, "measure_images", second_fails)
+    monkeypatch.setattr(measures, "measure_images", second_fails)
     vector = torch.eye(32)[:1]
     found = summarise(respond(model.generator, None, random_codes(model.generator, 0, range(2)), vector, [2, -2]))
     assert calls == [6]

@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from cxredit_cli.errors import InputError
-from cxredit_cli.latent.measured import gradient, measured_direction
+from cxredit_cli.latent.generation import random_codes
+from cxredit_cli.latent.measured import HELD, check_method, find_measured_direction, gradient, measured_direction
+from cxredit_cli.latent.responses import respond
+from cxredit_cli.storage.anatomy import load_anatomy
+from cxredit_cli.storage.models import load_model
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
@@ -49,8 +53,6 @@ def test_held_measures_stay_while_the_target_rises() -> None:
 def test_mistakes_are_one_sentence() -> None:
     codes = np.random.default_rng(0).normal(size=(60, 4))
     measures = {"ctr": codes[:, 0], "flat": np.ones(60)}
-    with pytest.raises(InputError, match="no measure"):
-        measured_direction(codes, measures, "liver", ())
     with pytest.raises(InputError, match="the same on all"):
         measured_direction(codes, measures, "flat", ())
     with pytest.raises(InputError, match="Only 10"):
@@ -59,18 +61,43 @@ def test_mistakes_are_one_sentence() -> None:
 
 def test_generated_images_are_measured_with_their_codes(tiny_model_dir, monkeypatch) -> None:
     from cxredit_cli.evaluation.anatomy import FIGURES, Anatomy
-    from cxredit_cli.latent import measured
-    from cxredit_cli.storage.models import load_model
+    from cxredit_cli.latent import measured, measures
 
     def fake(network: object, images: torch.Tensor, batch: int) -> Anatomy:
         brightness = images.mean(dim=(1, 2, 3)).double().numpy()
         problem = ["too dark" if b < np.median(brightness) else "" for b in brightness]
         return Anatomy(**dict.fromkeys(FIGURES, brightness), problem=problem)
 
-    monkeypatch.setattr(measured, "measure_images", fake)
+    monkeypatch.setattr(measures, "measure_images", fake)
     generator = load_model(tiny_model_dir).generator
-    codes, measures = measured.measure_generated(generator, None, 20, batch=10)
-    assert len(codes) == len(measures["ctr"]) == 10
+    codes, found = measured.measure_generated(generator, None, 20, batch=10)
+    assert len(codes) == len(found["ctr"]) == 10
     with torch.no_grad():
         again = generator.synthesis(torch.from_numpy(codes).float()[:, None]).mean(dim=(1, 2, 3))
-    np.testing.assert_allclose(again.numpy(), measures["ctr"], atol=1e-5)
+    np.testing.assert_allclose(again.numpy(), found["ctr"], atol=1e-5)
+
+
+def test_names_of_measures_and_methods_are_checked(tiny_model_dir) -> None:
+    model = load_model(tiny_model_dir)
+    with pytest.raises(InputError, match="'liver' is no measure"):
+        find_measured_direction(model, None, "ctr", ("liver",), "gradients", 8, 0, None)
+    with pytest.raises(InputError, match="gradients or regression"):
+        check_method("lda")
+
+
+def test_gradients_of_the_bundled_model_widen_hearts_and_spare_the_rest() -> None:
+    model, network = load_model(None), load_anatomy(None)
+    found = find_measured_direction(model, network, "heart_width", HELD, "gradients", 36, 0, None)
+    figures = found.statistics
+    assert figures["rise_per_unit"] > 0
+    assert figures["elsewhere_per_rise"] < 0.5 * figures["elsewhere_per_rise_uncontrolled"]
+
+    codes = random_codes(model.generator, 99, range(16))  # of other images than it was found from
+    responses = respond(model.generator, network, codes, torch.from_numpy(found.direction), [-4, 4])
+    changes = {
+        name: values[responses.whole][:, 2] / values[responses.whole][:, 0] - 1
+        for name, values in responses.measures.items()
+    }
+    assert changes["heart_width"].mean() > 0.1
+    assert abs(changes["thorax_width"].mean()) < 0.05
+    assert abs(changes["right_lung_height"].mean()) < 0.05
