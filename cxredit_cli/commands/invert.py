@@ -49,6 +49,7 @@ def command(
     ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Put parts together: codes.*-of-4.h5 -> codes.h5.")] = False,
     split: Annotated[str | None, typer.Option(help="Of a dataset: train or val.")] = None,
+    view: Annotated[str | None, typer.Option(help="Of a dataset: images of this projection, PA or AP.")] = None,
     label: Annotated[str | None, typer.Option(help="Of a dataset: images with this label.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="No more than the first so many images.")] = None,
     fit: Annotated[str | None, typer.Option(help="crop (the centre square) or pad. Default: crop.")] = None,
@@ -82,7 +83,7 @@ def command(
     part = choose_shard(shard, os.environ)
     target_device = resolve_device(choose_device(device, os.environ, torch.cuda.device_count()))
     dtype = gradient_precision(precision, target_device)
-    targets = list_targets(inputs, sys.stdin, split, label, limit)
+    targets = list_targets(inputs, sys.stdin, split, view, label, limit)
     parts = (GENERATOR, ENCODER, DISCRIMINATOR) if perceptual_weight else (GENERATOR, ENCODER)
     loaded = load_model(model, target_device, parts)
     loaded.generator.synthesis.precision = dtype

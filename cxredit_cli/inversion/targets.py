@@ -27,27 +27,32 @@ Target = Source | DatasetRow
 
 
 def list_targets(
-    inputs: Sequence[str], stdin: TextIO | None, split: str | None, label: str | None, limit: int | None
+    inputs: Sequence[str],
+    stdin: TextIO | None,
+    split: str | None,
+    view: str | None,
+    label: str | None,
+    limit: int | None,
 ) -> list[Target]:
-    """The images that `inputs` name: datasets (filtered by split and label), files, folders, globs, zips, "-".
+    """The images that `inputs` name: datasets (filtered by split, view and label), files, folders, globs, zips, "-".
 
     Every name occurs once, the first of equal ones counts. Raises InputError where nothing is found, and for a filter
     without a dataset.
     """
     datasets = [given for given in inputs if is_prepared(given)]
     others = [given for given in inputs if given not in datasets]
-    if (split or label) and not datasets:
-        raise InputError("--split and --label choose from a dataset.h5, but no dataset is among the inputs.")
+    if (split or view or label) and not datasets:
+        raise InputError("--split, --view and --label choose from a dataset.h5, but no dataset is among the inputs.")
     if split not in (None, "train", "val"):
         raise InputError(f"--split must be train or val, but it is '{split}'.")
     targets: list[Target] = []
     for path in datasets:
         dataset = Dataset(path)
-        rows = dataset.indices(split, label=label)
+        rows = dataset.indices(split, view, label)
         if len(rows) == 0:
             known = sorted({one for labels in dataset.labels for one in labels.split("|") if one})
             raise InputError(
-                f"{path} has no image with split {split or 'any'} and label {label or 'any'}; "
+                f"{path} has no image with split {split or 'any'}, view {view or 'any'} and label {label or 'any'}; "
                 f"its labels are {', '.join(known) or 'not known'}."
             )
         targets += [DatasetRow(dataset, int(row), dataset.names[row]) for row in rows]

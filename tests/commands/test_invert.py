@@ -19,6 +19,7 @@ from cxredit_cli.app import app
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.radiographs.sources import list_sources
 from cxredit_cli.storage.codes import read_codes
+from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.labels import read_labels
 from cxredit_cli.storage.models import load_model, save_encoder
 from cxredit_cli.storage.preparation import Options, prepare
@@ -115,7 +116,7 @@ def test_a_list_on_stdin_a_glob_and_a_zip(run, data: Path) -> None:
     assert set(read_codes(Path("codes.h5")).source) == set(SCANS)
 
 
-def test_a_dataset_by_split_and_label(run, data: Path) -> None:
+def test_a_dataset_by_split_view_and_label(run, data: Path) -> None:
     table = read_labels(data / "nih" / "labels.csv")
     prepare(list_sources([data / "nih"]), Path("dataset.h5"), Options(resolution=64, val_fraction=0.4), table)
     sick = run("dataset.h5", "--label", "Cardiomegaly", "--steps", 2, "--json", "-o", "sick.h5")
@@ -125,7 +126,13 @@ def test_a_dataset_by_split_and_label(run, data: Path) -> None:
     assert len(names) == 5
     val = run("dataset.h5", "--split", "val", "--steps", 2, "--limit", 1, "--json", "-o", "val.h5")
     assert len(json.loads(val.stdout)["inverted"]) == 1
+    front = run("dataset.h5", "--view", "AP", "--steps", 2, "--json", "-o", "ap.h5")
+    dataset = Dataset(Path("dataset.h5"))
+    expected = {name for name, view in zip(dataset.names, dataset.views, strict=True) if view == "AP"}
+    assert {row["source"] for row in json.loads(front.stdout)["inverted"]} == expected
+    assert 0 < len(expected) < len(dataset)
     assert "No Finding" in run("dataset.h5", "--label", "Gout").stderr
+    assert run(data / "nih", "--view", "PA").exit_code == 2
     assert run(data / "nih", "--split", "val").exit_code == 2
     assert "the dataset and the option differ" in run("dataset.h5", "--fit", "pad", "-o", "pad.h5").stderr
 
