@@ -22,8 +22,12 @@ cxredit train-gan dataset.h5 -o trained --preset small --init-from begun-half --
 python "$(dirname "$0")/bundle_model.py" trained half
 cxredit train-encoder dataset.h5 --model half --depth 18 --width 24 --batch 8 --lr 5e-4 --minutes "$ENCODER_MINUTES"
 
-# The direction of a wider heart, with thorax width, lung heights and tone held; no labels.
+# The direction of a wider heart, with thorax width, lung heights and tone held and the rest spared; no labels. Then what
+# one unit of it does, on generated images and on healthy films of training patients.
 mkdir -p half/directions
-cxredit direction --model half --from-measure heart_width --n 12000 --name cardiomegaly -o half/directions/cardiomegaly.h5
+direction=half/directions/cardiomegaly.h5
+cxredit direction --model half --from-measure heart_width --n 2048 --name cardiomegaly -o "$direction"
+cxredit invert dataset.h5 --model half --split train --label "No Finding" --limit 80 --method optimize --steps 75 -o healthy.h5
+cxredit direction calibrate "$direction" --model half -n 64 --codes healthy.h5
 
 python "$(dirname "$0")/bundle_model.py" half bundled
