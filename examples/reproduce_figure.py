@@ -9,12 +9,14 @@ that are shown are of the split val, the many pairs of the split train. The CTR 
 """
 
 import argparse
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from cxredit_cli.evaluation.anatomy import measure_images
@@ -23,20 +25,21 @@ from cxredit_cli.evaluation.reconstruction import psnr
 from cxredit_cli.inversion.invert import invert
 from cxredit_cli.latent.generation import random_codes
 from cxredit_cli.latent.precision import fast_gradients
+from cxredit_cli.report.sheets import save_png
 from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.directions import read_direction
 from cxredit_cli.storage.models import load_model
 
 CELL = 1.45  # inches
-SCALE, PAIRS, STEPS = 1.3, 24, 75
+SCALE = 1.3  # of the heart, by hand
 
 
 def picture(path: Path, rows: list[tuple[str, Tensor, list[str]]], heads: list[str] | None = None) -> None:
     """Rows of images [n, 1, R, R] in [-1, 1], each with its name and the caption of each cell."""
     columns = max(len(images) for _, images, _ in rows)
     figure, cells = plt.subplots(
-        len(rows), columns, figsize=(CELL * columns, (CELL + 0.28) * len(rows)), squeeze=False, layout="constrained"
+        len(rows), columns, figsize=(CELL * columns, (CELL + 0.2) * len(rows)), squeeze=False, layout="constrained"
     )
     for number, (line, (name, images, captions)) in enumerate(zip(cells, rows, strict=True)):
         for column, cell in enumerate(line):
@@ -51,8 +54,14 @@ def picture(path: Path, rows: list[tuple[str, Tensor, list[str]]], heads: list[s
             if heads and number == 0:
                 cell.set_title(heads[column], fontsize=8)
         line[0].set_ylabel(name, fontsize=8)
-    figure.savefig(path, dpi=110, metadata={"Software": "cxredit", "Comment": "research and education, not diagnosis"})
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=110)
     plt.close(figure)
+    text = {
+        "Software": "cxredit",
+        "Comment": "Synthetic and edited radiographs, for research and education, not for diagnosis",
+    }
+    save_png(path, Image.open(drawn).convert("L"), text)
     print(path)
 
 
@@ -60,6 +69,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--model", type=Path, help="default: ./model, else the bundled one")
+    parser.add_argument("--steps", type=int, default=75, help="of inversion in W; twice as many in W+")
+    parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--strengths", default="3,6", help="along the model's own direction")
     parser.add_argument("-o", "--output", type=Path, default=Path("reproduction"))
     arguments = parser.parse_args()
@@ -87,7 +98,7 @@ def main() -> None:
     def ctr(images: Tensor) -> NDArray[np.float64]:
         return measure_images(judge, images).ctr
 
-    def inverted(images: Tensor, method: str = "hybrid", space: str = "w", steps: int = STEPS) -> Tensor:
+    def inverted(images: Tensor, method: str = "hybrid", space: str = "w", steps: int = arguments.steps) -> Tensor:
         with fast_gradients(generator):
             return invert(model, images, method, space, steps, 32).w  # type: ignore[arg-type]
 
@@ -104,11 +115,14 @@ def main() -> None:
     # B: synthetic films (whose codes exist) and real ones (whose codes need not).
     films = torch.cat([random[:3], unseen[:4]])
     rows = [("film", films, ["synthetic"] * 3 + ["real"] * 4)]
-    for name, how in {"encoder": ("encoder", "w", 1), f"W, {STEPS} steps": ("hybrid", "w", STEPS)}.items():
+    for name, how in {
+        "encoder": ("encoder", "w", 1),
+        f"W, {arguments.steps} steps": ("hybrid", "w", arguments.steps),
+    }.items():
         shown = made(inverted(films, *how))
         rows.append((name, shown, [f"{value:.1f} dB" for value in psnr(films, shown)]))
-    shown = made(inverted(films, "optimize", "w+", 150))
-    rows.append(("W+, 150 steps", shown, [f"{value:.1f} dB" for value in psnr(films, shown)]))
+    shown = made(inverted(films, "optimize", "w+", 2 * arguments.steps))
+    rows.append((f"W+, {2 * arguments.steps} steps", shown, [f"{value:.1f} dB" for value in psnr(films, shown)]))
     picture(arguments.output / "reconstructions.png", rows)
 
     # C: one film, its heart enlarged, and the step between their codes.
@@ -120,20 +134,24 @@ def main() -> None:
     pair = torch.cat([one, enlarged(one)])
     rows = [("film", pair, [f"CTR {value:.2f}" for value in ctr(pair)])]
     steps = {}
-    for name, method in (("encoder", "encoder"), (f"W, {STEPS} steps", "hybrid")):
+    for name, method in (("encoder", "encoder"), (f"W, {arguments.steps} steps", "hybrid")):
         w = inverted(pair, method)
         steps[method] = w[1:] - w[:1]
         rows.append((name, made(w), [f"CTR {value:.2f}" for value in ctr(made(w))]))
     picture(arguments.output / "pair.png", rows, ["as it is", f"heart x {SCALE:g}"])
 
     # D: the step conferred on others, beside the mean of many pairs and the model's own direction.
-    training = healthy("train", PAIRS)
+    training = healthy("train", arguments.pairs)
     before, after = inverted(training), inverted(enlarged(training))
     many = (after - before) / (after - before).flatten(1).norm(dim=1)[:, None, None]
     many = many.mean(0, keepdim=True) / many.mean(0).norm()
     own = torch.from_numpy(read_direction(model.path / "directions" / "cardiomegaly.h5").direction)[None]
     length = float((after - before).flatten(1).norm(dim=1).mean())
-    edits = {"one pair, encoder": steps["encoder"], "one pair, W": steps["hybrid"], f"{PAIRS} pairs": length * many}
+    edits = {
+        "one pair, encoder": steps["encoder"],
+        "one pair, W": steps["hybrid"],
+        f"{arguments.pairs} pairs": length * many,
+    }
     edits |= {f"own, {float(strength):+g}": float(strength) * own for strength in arguments.strengths.split(",")}
     others = unseen[5:9]
     w = inverted(others)
