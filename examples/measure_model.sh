@@ -40,6 +40,7 @@ step() {
     touch "$name.done"
 }
 run() { "${cxredit[@]}" "$@" "${model[@]}"; }
+partly() { "$@" || (($? == 1)); } # 1 says that single images could not be measured, and which
 evaluate() { run evaluate --images "$DATASET" "$@"; }
 
 # 1. Codes: unseen scans, and the labelled cohort in W and W+.
@@ -52,8 +53,8 @@ done
 
 # 2. The bundled direction: dose and response, and a given cardiothoracic ratio, by networks that only judge.
 step dose evaluate --dose -n "$SCANS" --codes scans.h5 --sweep "$SWEEP" -o dose.json
-step target run apply scans.h5 --target-ctr "$TARGETS" -o target
-step target-measured "${cxredit[@]}" measure target -o target.csv --anatomy \
+step target partly run apply scans.h5 --target-ctr "$TARGETS" -o target
+step target-measured partly "${cxredit[@]}" measure target -o target.csv --anatomy \
     "$("${python[@]}" -c 'from cxredit_cli.storage.anatomy import BUNDLED_JUDGE; print(BUNDLED_JUDGE)')"
 
 # 3. Separability, in W and W+ and where the view is controlled.
@@ -89,15 +90,16 @@ with open("pairs.csv", "w", newline="") as file:
         table.writerow([folder / Path(name).name, Path("enlarged") / Path(name).name])
 PYTHON
 mkdir -p enlarged
-while IFS=, read -r original edited; do
-    [[ -e ${edited%$'\r'} ]] || "${cxredit[@]}" edit-heart "$original" --scale 1.3 -o "${edited%$'\r'}" >/dev/null
-done < <(tail -n +2 pairs.csv)
-read -r original edited < <(sed -n '2s/,/ /;2s/\r//p' pairs.csv)
+while IFS=, read -r original edited; do # where no heart can be outlined there is no pair
+    [[ -e $edited ]] || "${cxredit[@]}" edit-heart "$original" --scale 1.3 -o "$edited" >/dev/null || continue
+    [[ -n ${first:-} ]] || first=$original,$edited
+done < <(tail -n +2 pairs.csv | tr -d '\r')
+IFS=, read -r original edited <<<"$first"
 
 find=(run direction find)
 step pair-encoder "${find[@]}" "$original" "$edited" --method encoder -o pair-encoder.h5
 step pair-hybrid "${find[@]}" "$original" "$edited" --method hybrid --space w --steps 75 -o pair-hybrid.h5
-step pairs "${find[@]}" --pairs pairs.csv --method hybrid --space w --steps 75 -o pairs.h5
+step pairs partly "${find[@]}" --pairs pairs.csv --method hybrid --space w --steps 75 -o pairs.h5
 step means "${find[@]}" --codes cohort-w.h5 --labels training.csv --method means -o means.h5
 step logistic "${find[@]}" --codes cohort-w.h5 --labels training.csv --method logistic -o logistic.h5
 step logistic-held "${find[@]}" --codes cohort-w.h5 --labels training.csv --method logistic -o logistic-held.h5 \

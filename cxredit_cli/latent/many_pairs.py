@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from cxredit_cli.errors import InputError, UnreadableImageError
 from cxredit_cli.inversion.encode import Space
-from cxredit_cli.inversion.invert import Method, invert
+from cxredit_cli.inversion.invert import Method
 from cxredit_cli.latent.directions import mean_pair_direction
-from cxredit_cli.latent.precision import fast_gradients
+from cxredit_cli.latent.pairs import invert_edited
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs.geometry import Fit, fit_square
 from cxredit_cli.radiographs.read import read_radiograph
@@ -81,7 +81,7 @@ def find_pairs_direction(
     psnr: list[float] = []
     pairs = read_pairs(table)
     at_once = max(batch // 2, 1)
-    progress.start("Inverting", 2 * len(pairs))
+    progress.start("Inverting", len(pairs), unit="pair")
     for start in range(0, len(pairs), at_once):
         pictures: list[NDArray[np.float32]] = []
         part: list[tuple[str, str]] = []
@@ -98,12 +98,11 @@ def find_pairs_direction(
             part.append(pair)
         if part:
             images = torch.from_numpy(np.stack(pictures))[:, None] * 2 - 1
-            with fast_gradients(model.generator):
-                found = invert(model, images, method, space, steps, batch, progress=progress, done=2 * start)
-            codes.append(found.w.numpy())
-            psnr += found.psnr.tolist()
+            own, changed = invert_edited(model, images[0::2], images[1::2], method, space, steps, progress, done=start)
+            codes.append(torch.stack([own.w, changed.w], dim=1).flatten(0, 1).numpy())
+            psnr += torch.stack([own.psnr, changed.psnr], dim=1).flatten().tolist()
             used += part
-        progress.advance(2 * min(start + at_once, len(pairs)))
+        progress.advance(min(start + at_once, len(pairs)))
     progress.finish()
     if not used:
         raise InputError(f"No pair of {table} could be used: {failed[0][0]}: {failed[0][1]}")

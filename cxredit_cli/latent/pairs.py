@@ -1,14 +1,18 @@
 """From two image files to the direction between them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.inversion.encode import Space
+from cxredit_cli.inversion.following import follow
 from cxredit_cli.inversion.invert import Method, invert
+from cxredit_cli.inversion.result import InversionResult
 from cxredit_cli.latent.directions import pair_direction
 from cxredit_cli.latent.precision import fast_gradients
 from cxredit_cli.progress import Progress, SilentProgress
@@ -34,8 +38,9 @@ def find_pair_direction(
 ) -> tuple[Direction, str | None]:
     """The direction from one image file to another, and a warning where the pair carries none.
 
-    A third image, the original with uniform noise of one grey level, is inverted in the same batch: how far that moves
-    the code is how repeatable the inversion is. Raises InputError when both files hold the same picture.
+    A third image, the original with uniform noise of one grey level, is inverted as the edited one is: how far that
+    moves the code is how repeatable the inversion is. Where codes are optimised, both are sought from the original's
+    (`inversion.following`). Raises InputError when both files hold the same picture.
     """
     progress = progress or SilentProgress()
     sources = [Source(original), Source(edited)]
@@ -47,16 +52,14 @@ def find_pair_direction(
             "give an edited image that differs."
         )
     images = torch.from_numpy(np.stack([before, after, _with_invisible_noise(before)]))[:, None] * 2 - 1
-    progress.start("Inverting", len(images))
-    with fast_gradients(model.generator):
-        found = invert(model, images, method, space, steps, batch=len(images), progress=progress)
+    progress.start("Inverting", 1)
+    own, others = invert_edited(model, images[:1], images[1:], method, space, steps, progress)
     progress.finish()
-    w = found.w.numpy()
     spread = model.generator.w_statistics()[1].cpu().numpy()
-    vector, statistics = pair_direction(w[0], w[1], spread, repeat=w[2])
+    vector, statistics = pair_direction(own.w[0].numpy(), others.w[0].numpy(), spread, repeat=others.w[1].numpy())
     measured = statistics.as_dict() | {
-        "psnr_original": float(found.psnr[0]),
-        "psnr_edited": float(found.psnr[1]),
+        "psnr_original": float(own.psnr[0]),
+        "psnr_edited": float(others.psnr[0]),
         "mean_abs_pixel_difference": float(np.abs(after - before).mean()),
     }
     direction = Direction(
@@ -69,6 +72,33 @@ def find_pair_direction(
         model=model.name,
     )
     return direction, statistics.warning()
+
+
+def invert_edited(
+    model: Model,
+    originals: Tensor,
+    edited: Tensor,
+    method: Method,
+    space: Space,
+    steps: int,
+    progress: Progress | None = None,
+    done: int = 0,
+) -> tuple[InversionResult, InversionResult]:
+    """Codes of originals [N, 1, R, R] and of edited pictures [N * k, 1, R, R], k of each original in a row.
+
+    By the encoder each for itself, as in the paper; otherwise the edited ones from their originals' codes.
+    """
+    count = len(edited) // len(originals)
+    with fast_gradients(model.generator):
+        own = invert(model, originals, method, space, steps, len(originals), progress=progress, done=done)
+        if method == "encoder":
+            return own, invert(model, edited, method, space, steps, len(edited))
+        repeated = replace(
+            own,
+            w=own.w.repeat_interleave(count, 0),
+            reconstructions=own.reconstructions.repeat_interleave(count, 0),
+        )
+        return own, follow(model, originals.repeat_interleave(count, 0), edited, repeated, space, len(edited))
 
 
 def _with_invisible_noise(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
