@@ -36,8 +36,11 @@ def command(
         int, typer.Option(min=0, help="Stop an image that gained less than 0.05 dB in so many steps; 0: never.")
     ] = 50,
     perceptual_weight: Annotated[
-        float, typer.Option(min=0, help="Of how alike the images look to the model's own discriminator.")
+        float, typer.Option(min=0, help="Of how alike the images look to another network.")
     ] = 0.0,
+    perceptual: Annotated[
+        str, typer.Option(help="Which: model (its own discriminator) or lpips (if its weights are on this machine).")
+    ] = "model",
     fit_noise: Annotated[bool, typer.Option("--fit-noise", help="Fit the noise maps too; codes keep them.")] = False,
     tune: Annotated[
         bool, typer.Option("--tune", help="Bend the generator for each image (pivotal tuning); codes keep how.")
@@ -75,12 +78,16 @@ def command(
     from cxredit_cli.inversion.invert import choose_method, choose_space, choose_start, gradient_precision
     from cxredit_cli.inversion.inverting import InvertOptions, invert_to_file
     from cxredit_cli.inversion.optimize import Settings
+    from cxredit_cli.inversion.perceptual import choose_judge, lpips_weights
     from cxredit_cli.inversion.sharding import choose_device, choose_shard
     from cxredit_cli.inversion.targets import choose_fit, list_targets
     from cxredit_cli.inversion.tuning import TuneSettings
     from cxredit_cli.storage.models import DISCRIMINATOR, ENCODER, GENERATOR, load_model
 
     part = choose_shard(shard, os.environ)
+    judge = choose_judge(perceptual, perceptual_weight)
+    if judge != "model":
+        stderr.print(f"Pictures are compared by LPIPS of {lpips_weights()[judge]}.", markup=False)
     target_device = resolve_device(choose_device(device, os.environ, torch.cuda.device_count()))
     dtype = gradient_precision(precision, target_device)
     targets = list_targets(inputs, sys.stdin, split, view, label, limit)
@@ -100,7 +107,12 @@ def command(
         batch,
         fit_noise,
         choose_start(loaded, chosen, start),
-        Settings(perceptual_weight=perceptual_weight, target_psnr=target_psnr, patience=patience or None),
+        Settings(
+            perceptual_weight=perceptual_weight,
+            perceptual=judge,
+            target_psnr=target_psnr,
+            patience=patience or None,
+        ),
         TuneSettings(tune_steps, tune_rank) if tune else None,
         part,
     )

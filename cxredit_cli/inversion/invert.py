@@ -11,7 +11,7 @@ from cxredit_cli.inversion.curvature import search_basis
 from cxredit_cli.inversion.encode import Space, encode
 from cxredit_cli.inversion.optimize import DEFAULT, Settings, optimize
 from cxredit_cli.inversion.optimize import STEPS as STEPS
-from cxredit_cli.inversion.perceptual import model_features
+from cxredit_cli.inversion.perceptual import choose_features
 from cxredit_cli.inversion.result import InversionResult
 from cxredit_cli.inversion.starts import RandomCodes
 from cxredit_cli.inversion.tuning import TuneSettings, measure_tuned, tune
@@ -123,7 +123,7 @@ def invert(
             progress.advance(done + (0 if tuning else len(images)), psnr=found.psnr.mean().item())
     else:
         basis = search_basis(model, progress)
-        features = model_features(model) if settings.perceptual_weight else None
+        features = choose_features(model, settings.perceptual) if settings.perceptual_weight else None
         # Where tuning follows, the images are done when that is.
         searching = None if tuning else progress
         found = optimize(

@@ -10,7 +10,7 @@ from cxredit_cli.evaluation.reconstruction import ssim
 from cxredit_cli.inversion.encode import Space, to_space
 from cxredit_cli.inversion.lbfgs import LBFGS
 from cxredit_cli.inversion.noise import autocorrelation, normalised
-from cxredit_cli.inversion.perceptual import Features, perceptual_distance
+from cxredit_cli.inversion.perceptual import Features, Judge, perceptual_distance
 from cxredit_cli.inversion.result import InversionResult, check_images, full_precision, join, measure
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import Progress, SilentProgress
@@ -25,6 +25,7 @@ class Settings:
 
     ssim_weight: float = 0.02  # of 1 - SSIM
     perceptual_weight: float = 0.0  # of the distance of features
+    perceptual: Judge = "model"  # whose features: the model's own, or the network of LPIPS that sees them
     code_weight: float = 1e-4  # of the mean squared distance to the mean code, in units of the spread of W
     layers_weight: float = 1e-4  # in W+: of the mean squared distance of the layers' codes to their mean, likewise
     noise_weight: float = 1.0  # of the autocorrelation of fitted noise

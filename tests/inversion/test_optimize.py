@@ -210,34 +210,6 @@ def test_w_plus_stays_near_w_as_far_as_it_is_asked_to(quiet: Generator) -> None:
     assert apart(1.0) < 0.2 * apart(0.0)
 
 
-def test_the_features_of_the_discriminator_count_where_they_are_asked_for(tiny_model_dir: Path) -> None:
-    from cxredit_cli.inversion.perceptual import model_features, perceptual_distance
-
-    model = load_model(tiny_model_dir, parts=("generator", "discriminator"))
-    features = model_features(model)
-    _, images = synthetic(model.generator, 3)
-    images = images.clamp(-1, 1)
-    same = perceptual_distance(features(images), features(images))
-    torch.testing.assert_close(same, torch.zeros(3))
-    alone = perceptual_distance(features(images[:1]), features(images[1:2]))
-    together = perceptual_distance(features(images), features(images.roll(-1, 0)))
-    torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-5)
-
-    def distance(weight: float) -> float:
-        settings = Settings(perceptual_weight=weight, patience=None)
-        found = optimize(model.generator, images, steps=30, settings=settings, features=features)
-        return perceptual_distance(features(found.reconstructions), features(images)).mean().item()
-
-    assert distance(10.0) < distance(0.0)
-
-
-def test_a_model_without_discriminator_and_encoder_has_no_features(tiny_model_dir: Path) -> None:
-    from cxredit_cli.inversion.perceptual import model_features
-
-    with pytest.raises(InputError, match="neither"):
-        model_features(load_model(tiny_model_dir, parts=("generator",)))
-
-
 def test_autocorrelation_tells_noise_from_picture() -> None:
     white = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.avg_pool2d(white, 5, 1, 2) * 5
