@@ -15,6 +15,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -22,8 +23,9 @@ from torch import Tensor
 from cxredit_cli.evaluation.anatomy import measure_images
 from cxredit_cli.evaluation.heart import edit_heart
 from cxredit_cli.evaluation.reconstruction import psnr
-from cxredit_cli.inversion.invert import invert
+from cxredit_cli.inversion.invert import Method, invert
 from cxredit_cli.latent.generation import random_codes
+from cxredit_cli.latent.pairs import invert_edited
 from cxredit_cli.latent.precision import fast_gradients
 from cxredit_cli.report.sheets import save_png
 from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
@@ -71,7 +73,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="default: ./model, else the bundled one")
     parser.add_argument("--steps", type=int, default=75, help="of inversion in W; twice as many in W+")
     parser.add_argument("--pairs", type=int, default=24)
-    parser.add_argument("--strengths", default="3,6", help="along the model's own direction")
+    parser.add_argument("--strengths", default="4,8", help="along the model's own direction")
     parser.add_argument("-o", "--output", type=Path, default=Path("reproduction"))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -134,19 +136,20 @@ def main() -> None:
     pair = torch.cat([one, enlarged(one)])
     rows = [("film", pair, [f"CTR {value:.2f}" for value in ctr(pair)])]
     steps = {}
-    for name, method in (("encoder", "encoder"), (f"W, {arguments.steps} steps", "hybrid")):
-        w = inverted(pair, method)
+    methods: tuple[tuple[str, Method], ...] = (("encoder", "encoder"), (f"W, {arguments.steps} steps", "hybrid"))
+    for name, method in methods:
+        w = torch.cat([found.w for found in invert_edited(model, *pair.split(1), method, "w", arguments.steps)])
         steps[method] = w[1:] - w[:1]
         rows.append((name, made(w), [f"CTR {value:.2f}" for value in ctr(made(w))]))
     picture(arguments.output / "pair.png", rows, ["as it is", f"heart x {SCALE:g}"])
 
     # D: the step conferred on others, beside the mean of many pairs and the model's own direction.
     training = healthy("train", arguments.pairs)
-    before, after = inverted(training), inverted(enlarged(training))
-    many = (after - before) / (after - before).flatten(1).norm(dim=1)[:, None, None]
-    many = many.mean(0, keepdim=True) / many.mean(0).norm()
+    before, after = invert_edited(model, training, enlarged(training), "hybrid", "w", arguments.steps)
+    moves = after.w - before.w
+    many = F.normalize(F.normalize(moves, dim=2).mean(0, keepdim=True), dim=2)
     own = torch.from_numpy(read_direction(model.path / "directions" / "cardiomegaly.h5").direction)[None]
-    length = float((after - before).flatten(1).norm(dim=1).mean())
+    length = float(moves.norm(dim=2).mean())
     edits = {
         "one pair, encoder": steps["encoder"],
         "one pair, W": steps["hybrid"],
