@@ -11,9 +11,11 @@ from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json,
 if TYPE_CHECKING:
     from cxredit_cli.latent.applying import ApplyReport
     from cxredit_cli.radiographs.geometry import Fit
+    from cxredit_cli.report.edited import Suffix
 
 DEFAULT_STRENGTH = "3"
 SHOWN = 12
+SUFFIXES: "dict[str, Suffix]" = {"png": ".png", "dicom": ".dcm"}
 
 
 def command(
@@ -36,6 +38,9 @@ def command(
     anatomy: Annotated[Path | None, typer.Option(help="For --target-ctr: another anatomy network.")] = None,
     layers: Annotated[str | None, typer.Option(help="Move these w indices alone, such as 4-9.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("edited"),
+    format: Annotated[
+        str, typer.Option(help="Of the edits: png, or dicom: Secondary Captures of no named patient.")
+    ] = "png",
     model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
     method: Annotated[str | None, typer.Option(help="For images: encoder, optimize or hybrid.")] = None,
     space: Annotated[str | None, typer.Option(help="For images: w or w+.")] = None,
@@ -71,6 +76,8 @@ def command(
         raise InputError("--target-ctr finds the strengths itself; give it without --strength and --sweep.")
     if target_ctr is None and (max_strength is not None or anatomy is not None):
         raise InputError("--max-strength and --anatomy go with --target-ctr.")
+    if format not in SUFFIXES:
+        raise InputError(f"--format must be png or dicom, but it is '{format}'.")
     if fit not in ("crop", "pad"):
         raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
     strengths = parse_strengths(strength or DEFAULT_STRENGTH) if sweep is None else parse_sweep(sweep)
@@ -93,7 +100,9 @@ def command(
         limit = max_strength or widest(loaded.generator, len(chosen.direction))
         network = load_anatomy(anatomy, loaded.generator.mapping.w_avg.device)
         goal = Goal.of(targets, network, None if known is None else known[0], limit)
-    options = applying.EditOptions(chosen, strengths, parse_layers(layers, loaded.generator.num_ws), batch, goal)
+    options = applying.EditOptions(
+        chosen, strengths, parse_layers(layers, loaded.generator.num_ws), batch, goal, SUFFIXES[format]
+    )
     if codes is not None:
         codes.check_generator(loaded.fingerprint)
         report = applying.apply_to_codes(loaded, codes, options, output, ConsoleProgress())

@@ -17,9 +17,9 @@ from cxredit_cli.latent.precision import fast_gradients
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs.geometry import Fit
 from cxredit_cli.radiographs.sources import Source
-from cxredit_cli.radiographs.write import write_png
+from cxredit_cli.radiographs.write import write_dicom, write_png
 from cxredit_cli.report import provenance
-from cxredit_cli.report.edited import EditedFolder, digest
+from cxredit_cli.report.edited import EditedFolder, Suffix, digest
 from cxredit_cli.report.sheets import Panel, difference_limit, edit_sheet, save_png
 from cxredit_cli.storage.codes import Codes
 from cxredit_cli.storage.directions import Direction
@@ -36,6 +36,7 @@ class EditOptions:
     layers: Sequence[int] | None = None  # w indices that move, None for all
     batch: int = 16
     goal: Goal | None = None  # None: `strengths`; else the strengths that each image needs
+    suffix: Suffix = ".png"  # of the edits
 
     @property
     def labels(self) -> list[str]:
@@ -94,7 +95,7 @@ def apply_to_codes(
     progress, report = progress or SilentProgress(), ApplyReport()
     header = codes.header
     progress.start("Editing", len(codes))
-    with EditedFolder(output) as folder:
+    with EditedFolder(output, options.suffix) as folder:
         for start in range(0, len(codes), options.batch):
             rows = slice(start, min(start + options.batch, len(codes)))
             originals, noise, tuning = codes.originals(rows), codes.noise(rows), codes.tuning(rows)
@@ -152,7 +153,7 @@ def apply_to_images(
     recipe = _recipe(model, options, how)
     numbered = list(enumerate(sources))
     progress.start("Inverting and editing", len(sources))
-    with EditedFolder(output) as folder:
+    with EditedFolder(output, options.suffix) as folder:
         for start in range(0, len(sources), options.batch):
             part = numbered[start : start + options.batch]
             waiting: list[tuple[Source, str, str, NDArray[np.uint16]]] = []  # source, identity, stem, pixels
@@ -297,8 +298,12 @@ def _write(
     for wanted, picture in zip(plan, edits, strict=True):
         label = strength_label(wanted.strength)
         path = folder.edit_path(subject.stem, label)
-        text = provenance.edited(model.name, subject.source, what, label, options.layers_text)
-        write_png(path, picture, text)
+        if options.suffix == ".dcm":
+            how = f"{what}, strength {label}, layers {options.layers_text}, by {model.name}"
+            write_dicom(path, picture, how)
+        else:
+            text = provenance.edited(model.name, subject.source, what, label, options.layers_text)
+            write_png(path, picture, text)
         change = picture - reconstruction
         mean, largest = float(np.abs(change).mean()), float(np.abs(change).max())
         title = label if not wanted.columns else f"{label}: CTR {wanted.columns['ctr']}"

@@ -6,11 +6,12 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.storage.atomic import write_text
 
+Suffix = Literal[".png", ".dcm"]
 COLUMNS = (
     "source",
     "strength",
@@ -33,14 +34,14 @@ COLUMNS = (
 
 
 class EditedFolder:
-    """Files `<stem>_<strength>.png`, `<stem>_sheet.png` and manifest.csv in one folder.
+    """Files `<stem>_<strength>.png` (or of another `suffix`), `<stem>_sheet.png` and manifest.csv in one folder.
 
     A row is appended once its file is in place, so that what a killed run has done is known; the last row of a file
     counts, and `finish` leaves one row a file.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, suffix: Suffix = ".png") -> None:
+        self.folder, self.suffix = folder, suffix
         self.manifest = folder / "manifest.csv"
         folder.mkdir(parents=True, exist_ok=True)
         self._rows: dict[str, dict[str, str]] = {row["file"]: row for row in self._read()}
@@ -82,12 +83,13 @@ class EditedFolder:
         if not self.sheet_path(stem).exists():
             return []
         rows = [row for row in self._rows.values() if row["recipe"] == recipe and self._stem_of(row) == stem]
+        rows = [row for row in rows if row["file"].endswith(self.suffix)]
         present = [row["strength"] for row in rows if (self.folder / row["file"]).exists()]
         return sorted(present, key=float)
 
     def edit_path(self, stem: str, label: str) -> Path:
         """Where the edit with the strength `label` goes."""
-        return self.folder / f"{stem}_{label}.png"
+        return self.folder / f"{stem}_{label}{self.suffix}"
 
     def sheet_path(self, stem: str) -> Path:
         """Where the contact sheet goes."""
@@ -132,7 +134,7 @@ class EditedFolder:
 
     @staticmethod
     def _stem_of(row: Mapping[str, str]) -> str:
-        return row["file"].removesuffix(f"_{row['strength']}.png")
+        return Path(row["file"]).stem.removesuffix(f"_{row['strength']}")
 
 
 def digest(content: object) -> str:

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 from PIL import Image
@@ -17,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
 from cxredit_cli.latent.generation import random_codes
+from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.directions import Direction, write_direction
 from cxredit_cli.storage.models import Model, load_model
@@ -78,6 +80,25 @@ def contents(folder: str) -> dict[str, bytes]:
 def manifest(folder: str = "edited") -> list[dict[str, str]]:
     with Path(folder, "manifest.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_edits_as_dicom(run, codes, direction, tmp_path: Path) -> None:
+    assert run("--strength", 2).exit_code == 0
+    assert run("--strength", 2, "--format", "dicom").exit_code == 0
+    edited = tmp_path / "edited"
+    rows = list(csv.DictReader((edited / "manifest.csv").open()))
+    files = sorted(row["file"] for row in rows)
+    assert files == ["other_+2.dcm", "other_+2.png", "scan-2_+2.dcm", "scan-2_+2.png", "scan_+2.dcm", "scan_+2.png"]
+    dicom = read_radiograph(edited / "other_+2.dcm").pixels
+    np.testing.assert_allclose(dicom, np.asarray(Image.open(edited / "other_+2.png")) / 255, atol=0.5 / 255 + 1e-4)
+    described = pydicom.dcmread(edited / "other_+2.dcm")
+    assert "Cardiomegaly" in described.DerivationDescription
+    assert "strength +2" in described.DerivationDescription
+    assert not described.PatientID
+
+    again = run("--strength", 2, "--format", "dicom")
+    assert "0 images edited, 3 were there already" in again.stdout
+    assert run("--strength", 2, "--format", "tiff").exit_code == 2
 
 
 def test_codes_are_moved_by_each_strength(run, model: Model, codes: torch.Tensor, direction: np.ndarray) -> None:
