@@ -5,7 +5,18 @@
     $train -o 1.safetensors --steps 700 --seed 1 --refine 0.safetensors --augmentation 0.6 0.25
     $train -o 2.safetensors --steps 1000 --seed 2 --refine 1.safetensors --augmentation 0.6 0.25
     $train -o 3.safetensors --steps 900 --seed 3 --refine 1.safetensors --augmentation 1 0.55
-    $train -o anatomy.safetensors --average 2.safetensors 3.safetensors
+    $train -o teacher.safetensors --average 2.safetensors 3.safetensors
+
+A larger network learns from that one's outlines of radiographs that nobody outlined, beside the outlined ones ("noisy
+student", Xie et al. 2020, arXiv 1911.04252): they are soft, from several views, and the student sees them deformed.
+
+    student="$train --unlabelled dataset.h5"
+    $student -o student.safetensors --teacher teacher.safetensors --widths 32 64 128 192 --steps 3000 --seed 11
+    for seed in 12 13; do
+        $student -o $seed.safetensors --teacher student.safetensors --refine student.safetensors --seed $seed \
+            --steps 1000 --augmentation 0.6 0.25
+    done
+    $train -o anatomy.safetensors --average 12.safetensors 13.safetensors
 
 The second network, which judges what the first one found (`evaluate --dose`):
 
@@ -24,6 +35,7 @@ Stop it and start it again with the same words: it carries on. The first pass ta
 
 import argparse
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -37,11 +49,13 @@ from torch import Tensor
 
 from cxredit_cli.commands.console import ConsoleProgress
 from cxredit_cli.devices import resolve_device
-from cxredit_cli.evaluation.anatomy import clean, measure_images, segment
-from cxredit_cli.networks.anatomy import CLASSES, AnatomyNetwork
+from cxredit_cli.evaluation.anatomy import clean, measure_images, normalise, segment
+from cxredit_cli.networks.anatomy import CLASSES, AnatomyConfig, AnatomyNetwork
 from cxredit_cli.storage.anatomy import load_anatomy, read_anatomy_info, save_anatomy
+from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.training.anatomy import AnatomyTraining, train_anatomy
 
+VIEWS = ((0.0, 1.0), (0.08, 0.95), (-0.08, 1.08), (0.05, 1.15), (-0.04, 0.9))  # angle in radians, scale: of the teacher
 SPLIT = Path(__file__).with_name("anatomy_split.csv")
 Rows = list[dict[str, str]]
 
@@ -60,17 +74,27 @@ def main() -> None:
         report(arguments.output, arguments.data, kept_out)
         return
     torch.manual_seed(options.seed)
-    network = AnatomyNetwork()
+    network = AnatomyNetwork(AnatomyConfig(widths=tuple(arguments.widths)))
     if arguments.refine:
         network = load_anatomy(arguments.refine).requires_grad_(True)
         first, last = arguments.augmentation
         options = replace(options, lr=1.5e-3, first_augmentation=first, full_augmentation=0, last_augmentation=last)
     network.to(resolve_device(arguments.device))
     images, masks = read(arguments.data, train)
-    info = {
+    targets = shares(masks, images.shape[-1])
+    taught: dict[str, object] = {}
+    if arguments.teacher:
+        teacher = load_anatomy(arguments.teacher)
+        unlabelled, outlined = outline(teacher, arguments.unlabelled, arguments.seed, arguments.precision)
+        repeats = max(round(len(unlabelled) / len(images)), 1)  # so that a batch holds about as many of either
+        images = torch.cat([images.repeat(repeats, 1, 1, 1), unlabelled])
+        targets = torch.cat([targets.repeat(repeats, 1, 1, 1), outlined])
+        taught = {"outlined_by_a_teacher": len(unlabelled), "teacher": read_anatomy_info(arguments.teacher)["training"]}
+    info: dict[str, object] = {
         "trained_by": "examples/train_anatomy.py",
         "data": "Extended Wingspan CTR dataset (Dong et al., MICCAI 2018), MIT licence",
         "split": {"fold": arguments.fold, "train": len(train), "watched": len(watched), "kept_out": len(kept_out)},
+        **taught,
         "training": [*(read_anatomy_info(arguments.refine)["training"] if arguments.refine else []), asdict(options)],
     }
 
@@ -89,7 +113,7 @@ def main() -> None:
     train_anatomy(
         network,
         images,
-        shares(masks, images.shape[-1]),
+        targets,
         options,
         arguments.output.with_suffix(".checkpoint"),
         check,
@@ -136,6 +160,13 @@ def parse() -> argparse.Namespace:
         help="its strength with --refine",
     )
     parser.add_argument("--average", type=Path, nargs="+", help="no training: the mean of these weights")
+    parser.add_argument(
+        "--widths", type=int, nargs=4, default=AnatomyConfig().widths, help="channels, without --refine"
+    )
+    parser.add_argument("--teacher", type=Path, help="weights of the same fold, which outline the --unlabelled images")
+    parser.add_argument(
+        "--unlabelled", type=Path, help="a dataset of cxredit prepare: one image a patient of its train"
+    )
     parser.add_argument("--split", type=Path, default=SPLIT)
     parser.add_argument("--steps", type=int, default=AnatomyTraining.steps)
     parser.add_argument("--batch", type=int, default=AnatomyTraining.batch)
@@ -157,6 +188,39 @@ def shares(masks: NDArray[np.uint8], side: int) -> Tensor:
     """How much of each pixel every class covers: masks [N, H, W] -> [N, 4, side, side] in 0..1."""
     classes = torch.stack([torch.from_numpy(masks == index).float() for index in range(len(CLASSES))], dim=1)
     return F.interpolate(classes, (side, side), mode="area")
+
+
+def outline(teacher: AnatomyNetwork, path: Path, seed: int, precision: str) -> tuple[Tensor, Tensor]:
+    """One plausible image of each patient of the split train, [N, 1, R, R] in 0..255, and what the teacher says of it.
+
+    That is the mean over `VIEWS` of its probabilities [N, 4, R, R], turned back.
+    """
+    dataset, rows = Dataset(path), dict[str, int]()
+    for row in np.random.default_rng(seed).permutation(dataset.indices("train")):
+        rows.setdefault(dataset.patient_ids[row], int(row))
+    levels = dataset.images(np.sort(list(rows.values()))).astype(np.float32) / dataset.white * 255
+    side = teacher.config.resolution
+    images = F.interpolate(torch.from_numpy(levels)[:, None], (side, side), mode="area")
+    images = images[torch.from_numpy(measure_images(teacher, images).plausible)]
+    found = []
+    with torch.no_grad():
+        for part in torch.split(normalise(images), 32):
+            views = []
+            for angle, scale in VIEWS:
+                seen = normalise(turned(part, angle, scale))
+                with torch.autocast(seen.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    scores = teacher(seen)
+                views.append(turned(scores.float().softmax(1), -angle, 1 / scale))
+            found.append(torch.stack(views).mean(0))
+    return images, torch.cat(found)
+
+
+def turned(images: Tensor, angle: float, scale: float) -> Tensor:
+    """Images [N, C, R, R] about their middle; the negative angle and the inverse scale undo it."""
+    cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
+    matrix = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0]]).expand(len(images), 2, 3)
+    grid = F.affine_grid(matrix, [len(images), 1, *images.shape[2:]], align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def evaluate(network: AnatomyNetwork, folder: Path, rows: Rows) -> dict[str, float]:
