@@ -12,11 +12,8 @@ student", Xie et al. 2020, arXiv 1911.04252): they are soft, from several views,
 
     student="$train --unlabelled dataset.h5"
     $student -o student.safetensors --teacher teacher.safetensors --widths 32 64 128 192 --steps 3000 --seed 11
-    for seed in 12 13; do
-        $student -o $seed.safetensors --teacher student.safetensors --refine student.safetensors --seed $seed \
-            --steps 1000 --augmentation 0.6 0.25
-    done
-    $train -o anatomy.safetensors --average 12.safetensors 13.safetensors
+    $student -o anatomy.safetensors --teacher student.safetensors --refine student.safetensors --steps 1000 --seed 12 \
+        --augmentation 0.6 0.25
 
 The second network, which judges what the first one found (`evaluate --dose`):
 
@@ -27,10 +24,10 @@ The second network, which judges what the first one found (`evaluate --dose`):
 The first argument is the extended Wingspan data set (Dong et al., MICCAI 2018, MIT licence): `images/*.png`,
 `masks/*.png` (1 right lung, 2 left lung, 3 heart) and `ctr.csv`. Its split is written down in anatomy_split.csv: fold 0
 trains on 60 % of the images, fold 1 on the other 40 %; each is reported on what the other was trained on, so the two
-networks share no image and one can judge what the other was used to find. `*-check` is watched while training. One
+networks share no outlined image and one can judge what the other was used to find. `*-check` is watched while training. One
 image is left out: in its mask the left lung and the heart are exchanged.
 
-Stop it and start it again with the same words: it carries on. The first pass takes about half an hour on one core.
+Stop it and start it again with the same words: it carries on. A thousand steps take 6 to 9 minutes on one core, outlining two thousand radiographs 3.
 """
 
 import argparse

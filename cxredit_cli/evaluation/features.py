@@ -1,7 +1,7 @@
 """Feature vectors of images, from networks that had no part in training a generator.
 
 The generator's own discriminator is no judge: the generator was trained until it could not tell. The anatomy network
-learnt to outline organs on real radiographs of another hospital and never saw a generated one.
+learnt to outline organs on real radiographs and never saw a generated one.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,11 @@ Extractor = Callable[[Tensor], Tensor]
 
 
 def anatomy_extractor(network: AnatomyNetwork) -> Extractor:
-    """Images [N, 1, R, R] of any range -> [N, 128]: the coarsest level's feature maps, each averaged over the image.
+    """Images [N, 1, R, R] of any range -> [N, C]: the coarsest level's feature maps, each averaged over the image.
 
-    That level sees shape and place of the organs; 128 numbers can have a covariance from a few hundred images. Contrast
-    is normalised away before, and fine texture is hardly seen: the sliced Wasserstein distance sees both.
+    That level sees shape and place of the organs, and so few numbers (192 of the bundled network) can have a covariance
+    from a few hundred images. Contrast is normalised away before, and fine texture is hardly seen: the sliced Wasserstein
+    distance sees both.
     """
 
     def extract(images: Tensor) -> Tensor:
