@@ -240,7 +240,7 @@ def test_figures_of_other_patients_and_the_ratio(compare, radiographs: np.ndarra
     mirrored = found.figures[0]
     assert mirrored.others is not None
     assert mirrored.others.mean > mirrored.generated.mean  # hearts on the right
-    assert any("12 images" in note and "128 dimensions" in note for note in found.notes)
+    assert any("12 images" in note and "192 dimensions" in note for note in found.notes)
 
 
 def test_the_same_seed_gives_the_same_figures(compare, radiographs: np.ndarray) -> None:
@@ -252,7 +252,7 @@ def test_the_same_seed_gives_the_same_figures(compare, radiographs: np.ndarray) 
 def test_anatomy_features_do_not_depend_on_contrast_or_batch(radiographs: np.ndarray) -> None:
     extract = anatomy_extractor(load_anatomy())
     one = feature_vectors(extract, radiographs[:5], batch=2)
-    assert one.shape == (5, 128)
+    assert one.shape == (5, 192)
     assert feature_vectors(extract, radiographs[:5], batch=5) == pytest.approx(one, abs=1e-5)
     darker = np.rint(radiographs[:5] * 0.8).astype(np.uint8)
     assert feature_vectors(extract, darker) == pytest.approx(one, abs=0.05)
