@@ -4,6 +4,7 @@ import errno
 import re
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import typer
@@ -29,6 +30,7 @@ COMMANDS = (
     "doctor",
 )
 
+ESCAPED = "backslashreplace"
 # What torch says of a GPU, and of a processor.
 OUT_OF_MEMORY = "out of memory|not enough memory|can't allocate memory"
 
@@ -90,4 +92,8 @@ for _name in COMMANDS:
 
 def main() -> None:
     """Entry point of the console script."""
+    # Names of files may hold bytes that are no text: they are read as they are, and shown as escapes.
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, ESCAPED), (sys.stderr, ESCAPED)):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=errors)
     app()

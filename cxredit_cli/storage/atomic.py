@@ -31,8 +31,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write `content` to `path` as UTF-8, whole or not at all."""
-    write_bytes(path, content.encode())
+    """Write `content` to `path` as UTF-8, whole or not at all; what is no text in it (of a path) is escaped."""
+    write_bytes(path, content.encode(errors="backslashreplace"))
 
 
 def _umask() -> int:
