@@ -6,6 +6,7 @@ import threading
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
@@ -89,7 +90,9 @@ def list_sources(inputs: Sequence[str | Path], stdin: TextIO | None = None) -> l
 
 
 def _expand(given: str | Path) -> list[Source]:
-    path = Path(given).expanduser()
+    path = Path(given)
+    with suppress(RuntimeError):  # of ~name where there is no such user: a file may be called so
+        path = path.expanduser()
     if path.is_dir():
         sources = _in_folder(path)
         expected = "PNG, JPEG, TIFF or DICOM files"
