@@ -149,8 +149,10 @@ class CodesWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if kind is None:
             self.close()
-        else:  # what is on disk opens as it is; the next writer carries on
-            self._shut()
+            return
+        self._shut()  # what is on disk opens as it is; the next writer carries on
+        if not self._count:  # without a code it would only refuse other options
+            self.path.unlink(missing_ok=True)
 
     def append(
         self,
