@@ -4,8 +4,9 @@ import errno
 import os
 
 import pytest
+from typer.testing import CliRunner
 
-from cxredit_cli.app import describe_os_error
+from cxredit_cli.app import app, describe_os_error
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,19 @@ def test_each_refusal_is_a_sentence(number: int, words: str, code: int) -> None:
     sentence, exit_code = describe_os_error(OSError(number, os.strerror(number), "out.h5"))
     assert words in sentence
     assert exit_code == code
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("prepare scan.png", "train-gan", "train-encoder", "generate", "evaluate --realism", "lda"),
+        *("direction", "direction calibrate", "direction discover"),
+    ],
+)
+def test_seeds_have_a_largest(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--seed", str(2**32)])
+    assert result.exit_code == 2
+    assert "--seed" in result.stderr
 
 
 def test_what_is_no_refusal_of_the_system_stays_an_error() -> None:

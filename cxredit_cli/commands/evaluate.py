@@ -89,7 +89,7 @@ def command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The report to write; a page with plots, .html, goes beside it.")
     ] = Path("evaluation.json"),
-    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Everything random follows from it.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[
