@@ -60,6 +60,7 @@ def write_dicom(path: str | Path, pixels: NDArray[np.floating], description: str
     levels = np.rint(np.clip(pixels, 0, 1).astype(np.float64) * 65535).astype("<u2")
     content = levels.tobytes()
     dataset = pydicom.Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"  # UTF-8: a direction may have any name
     dataset.SOPClassUID = SecondaryCaptureImageStorage
     for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         setattr(dataset, keyword, generate_uid(entropy_srcs=[keyword, description, content.hex()]))
