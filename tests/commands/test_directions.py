@@ -91,6 +91,8 @@ def test_orthogonal_to_another_and_compared(run, cohort: np.ndarray, model: Mode
     document = json.loads(run("compare", "d.h5", "view.h5", "--json").stdout)
     np.testing.assert_allclose(document["cosines"], np.eye(2), atol=1e-6)
     assert "+1.00" in run("compare", "d.h5", "view.h5").stdout
+    write_direction(Path("[red]d.h5"), Direction(view.direction, "a [/] b", "lda", model.fingerprint))
+    assert "[red]d.h5: a [/] b, W" in run("compare", "d.h5", "[red]d.h5").stdout  # no markup
     write_direction(Path("foreign.h5"), Direction(view.direction, "x", "lda", "f" * 16))
     result = run("compare", "d.h5", "foreign.h5")
     assert result.exit_code == 2
