@@ -65,7 +65,9 @@ def find(
         typer.Option(help="A CSV with columns original and edited instead of two images.", rich_help_panel=IMAGES),
     ] = None,
     space: Annotated[str | None, typer.Option(help="w or w+.", rich_help_panel=IMAGES)] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of optimisation.", rich_help_panel=IMAGES)] = 150,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Steps of optimisation, of the original.", rich_help_panel=IMAGES)
+    ] = 150,
     fit: Annotated[str, typer.Option(help="crop (the centre square) or pad.", rich_help_panel=IMAGES)] = "crop",
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.", rich_help_panel=IMAGES)] = 16,
     codes: Annotated[
