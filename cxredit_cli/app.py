@@ -30,6 +30,7 @@ COMMANDS = (
     "doctor",
 )
 
+CARRY_ON = ("prepare", "train-gan", "train-encoder", "invert", "apply", "generate")  # after they were stopped
 ESCAPED = "backslashreplace"
 # What torch says of a GPU, and of a processor.
 OUT_OF_MEMORY = "out of memory|not enough memory|can't allocate memory"
@@ -45,7 +46,8 @@ class ErrorsToExitCodes(TyperGroup):
         except CxreditError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
-            fail("Stopped; the same command carries on where it was.", 130)
+            carries_on = ctx.invoked_subcommand in CARRY_ON
+            fail("Stopped; the same command carries on where it was." if carries_on else "Stopped.", 130)
         except OSError as error:
             fail(*describe_os_error(error))
         except (RuntimeError, MemoryError) as error:

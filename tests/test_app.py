@@ -27,6 +27,26 @@ def test_each_refusal_is_a_sentence(number: int, words: str, code: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "carries_on"),
+    [
+        *(("train-gan", True), ("train-encoder", True), ("invert scan.png", True), ("generate", True)),
+        *(("measure scan.png", False), ("evaluate --realism", False), ("bench", False), ("direction discover", False)),
+    ],
+)
+def test_a_stopped_command_says_whether_it_carries_on(
+    command: str, carries_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cxredit_cli.devices.resolve_device", stop)
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 130
+    assert "Stopped" in result.stderr
+    assert ("the same command carries on" in result.stderr) == carries_on
+
+
+@pytest.mark.parametrize(
     "command",
     [
         *("prepare scan.png", "train-gan", "train-encoder", "generate", "evaluate --realism", "lda"),
