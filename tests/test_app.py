@@ -2,6 +2,8 @@
 
 import errno
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -44,6 +46,27 @@ def test_a_stopped_command_says_whether_it_carries_on(
     assert result.exit_code == 130
     assert "Stopped" in result.stderr
     assert ("the same command carries on" in result.stderr) == carries_on
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("prepare nih -o", "invert nih -o", "invert nih --grid", "invert --merge a.h5 -o", "edit-heart nih/1.png -o"),
+        *("direction --from-measure ctr -o", "lda -o", "lda --plot", "demo -o", "generate --codes", "measure nih -o"),
+        "evaluate --realism -o",
+    ],
+)
+@pytest.mark.parametrize("folder", [".", "nih"])
+def test_a_folder_where_a_file_is_to_be_written(
+    command: str, folder: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nih").mkdir()
+    shutil.copy(data / "nih" / "00001336_000.png", "nih/1.png")
+    result = CliRunner().invoke(app, [*command.split(), folder])
+    assert result.exit_code == 2, result.output
+    assert f"{folder} is a folder; a file is expected" in result.stderr
+    assert list(tmp_path.rglob("*")) == [tmp_path / "nih", tmp_path / "nih" / "1.png"]
 
 
 @pytest.mark.parametrize(

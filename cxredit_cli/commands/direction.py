@@ -104,8 +104,10 @@ def find(
     what raises a measure of generated anatomy while others are held (--from-measure).
     """
     from cxredit_cli.errors import InputError
+    from cxredit_cli.storage.atomic import refuse_folders
     from cxredit_cli.storage.directions import read_direction, write_direction
 
+    refuse_folders(output)
     if fit not in ("crop", "pad"):
         raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
     given = [("ORIGINAL and EDITED", original), ("--pairs", pairs), ("--from-measure", from_measure)]

@@ -106,13 +106,16 @@ def command(
     from cxredit_cli.evaluation.evaluating import split_notes
     from cxredit_cli.report.evaluation import write_evaluation
     from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
-    from cxredit_cli.storage.atomic import write_text
+    from cxredit_cli.storage.atomic import refuse_folders, write_text
     from cxredit_cli.storage.codes import read_codes
     from cxredit_cli.storage.dataset import is_prepared, open_images
     from cxredit_cli.storage.models import load_model
 
     if not (realism or dose or reconstruction or code_error or separability):
         raise InputError(f"Name what to evaluate; the sections are {', '.join(SECTIONS)}.")
+    refuse_folders(output)
+    page = output.with_suffix(".html")
+    refuse_folders(page)
     if output.suffix == ".html":
         raise InputError(f"--output is the JSON, and a page is written beside it; name it .json, not {output}.")
     target = resolve_device(device)
@@ -195,7 +198,6 @@ def command(
             if not json:
                 evaluate_report.print_separability(part)
     write_text(output, dumps(report, indent=2) + "\n")
-    page = output.with_suffix(".html")
     write_evaluation(page, report, pictures)
     if json:
         print_json(report)

@@ -28,8 +28,10 @@ def command(
     """
     from cxredit_cli.devices import resolve_device
     from cxredit_cli.latent.generation import generate
+    from cxredit_cli.storage.atomic import refuse_folders
     from cxredit_cli.storage.models import load_model
 
+    refuse_folders(codes)
     loaded = load_model(model, resolve_device(device), parts=("generator",))
     report = generate(loaded, n, seed, truncation_psi, output, batch, grid, codes, ConsoleProgress())
     if json:
