@@ -4,6 +4,7 @@ import errno
 import re
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import typer
@@ -29,6 +30,8 @@ COMMANDS = (
     "doctor",
 )
 
+CARRY_ON = ("prepare", "train-gan", "train-encoder", "invert", "apply", "generate")  # after they were stopped
+ESCAPED = "backslashreplace"
 # What torch says of a GPU, and of a processor.
 OUT_OF_MEMORY = "out of memory|not enough memory|can't allocate memory"
 
@@ -43,7 +46,8 @@ class ErrorsToExitCodes(TyperGroup):
         except CxreditError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
-            fail("Stopped; the same command carries on where it was.", 130)
+            carries_on = ctx.invoked_subcommand in CARRY_ON
+            fail("Stopped; the same command carries on where it was." if carries_on else "Stopped.", 130)
         except OSError as error:
             fail(*describe_os_error(error))
         except (RuntimeError, MemoryError) as error:
@@ -90,4 +94,8 @@ for _name in COMMANDS:
 
 def main() -> None:
     """Entry point of the console script."""
+    # Names of files may hold bytes that are no text: they are read as they are, and shown as escapes.
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, ESCAPED), (sys.stderr, ESCAPED)):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=errors)
     app()

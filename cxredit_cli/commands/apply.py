@@ -53,7 +53,8 @@ def command(
 ) -> None:
     """Move codes along a direction and write the edited radiographs.
 
-    Writes <stem>_<strength>.png, <stem>_sheet.png (original, reconstruction, edits, what changed) and manifest.csv.
+    Writes <stem>_<strength>.png (with --format dicom .dcm), <stem>_sheet.png (original, reconstruction, edits, what
+    changed) and manifest.csv.
     With --target-ctr each image is moved as far as its own heart and lungs, outlined at every attempt, need.
     Run again after an interruption: what is there with the same parameters is kept.
     """

@@ -48,9 +48,11 @@ def command(
     from cxredit_cli.latent.edits import parse_sweep
     from cxredit_cli.report.demo import write_demo
     from cxredit_cli.storage.anatomy import load_anatomy
+    from cxredit_cli.storage.atomic import refuse_folders
     from cxredit_cli.storage.directions import find_direction, read_direction
     from cxredit_cli.storage.models import load_model
 
+    refuse_folders(output)
     if fit not in ("crop", "pad"):
         raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
     strengths = parse_sweep(sweep)

@@ -65,7 +65,9 @@ def find(
         typer.Option(help="A CSV with columns original and edited instead of two images.", rich_help_panel=IMAGES),
     ] = None,
     space: Annotated[str | None, typer.Option(help="w or w+.", rich_help_panel=IMAGES)] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of optimisation.", rich_help_panel=IMAGES)] = 150,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Steps of optimisation, of the original.", rich_help_panel=IMAGES)
+    ] = 150,
     fit: Annotated[str, typer.Option(help="crop (the centre square) or pad.", rich_help_panel=IMAGES)] = "crop",
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.", rich_help_panel=IMAGES)] = 16,
     codes: Annotated[
@@ -102,8 +104,10 @@ def find(
     what raises a measure of generated anatomy while others are held (--from-measure).
     """
     from cxredit_cli.errors import InputError
+    from cxredit_cli.storage.atomic import refuse_folders
     from cxredit_cli.storage.directions import read_direction, write_direction
 
+    refuse_folders(output)
     if fit not in ("crop", "pad"):
         raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
     given = [("ORIGINAL and EDITED", original), ("--pairs", pairs), ("--from-measure", from_measure)]

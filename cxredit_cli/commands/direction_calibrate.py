@@ -23,7 +23,7 @@ def command(
         list[str] | None, typer.Option(help="Real images, folders, globs or zips to measure on too; repeatable.")
     ] = None,
     sweep: Annotated[str | None, typer.Option(help="Strengths FROM:TO:COUNT; default: by the spread of W.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the images.")] = 0,
     method: Annotated[str | None, typer.Option(help="For --images: encoder, optimize or hybrid.")] = None,
     space: Annotated[str | None, typer.Option(help="For --images: w or w+.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="For --images: steps of optimisation.")] = 150,

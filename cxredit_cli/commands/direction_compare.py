@@ -13,6 +13,7 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
 ) -> None:
     """Print the cosines of directions; one of W counts as the same step in every layer of W+."""
+    from rich.markup import escape
     from rich.table import Table
 
     from cxredit_cli.errors import InputError
@@ -33,6 +34,6 @@ def command(
     table = Table("", *(str(number) for number in range(1, len(found) + 1)))
     for number, ((path, direction), row) in enumerate(zip(found, cosines, strict=True), start=1):
         space = "W" if len(direction.direction) == 1 else "W+"
-        table.add_row(f"{number} {path}: {direction.name}, {space}", *(f"{value:+.2f}" for value in row))
+        table.add_row(escape(f"{number} {path}: {direction.name}, {space}"), *(f"{value:+.2f}" for value in row))
     stdout.print(table)
     stdout.print(f"Two random directions have a cosine of {chance:.2f} either way (standard deviation).")

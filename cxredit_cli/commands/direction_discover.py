@@ -24,7 +24,7 @@ def command(
     layers: Annotated[str | None, typer.Option(help="Move these w indices alone, such as 0-5.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("directions"),
     images: Annotated[int, typer.Option(min=2, help="Generated images that each is measured on.")] = 24,
-    seed: Annotated[int, typer.Option(min=0, help="Of random codes and images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of random codes and images.")] = 0,
     model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
     anatomy: Annotated[Path | None, typer.Option(help="Weights of another anatomy network.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,

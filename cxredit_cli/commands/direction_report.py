@@ -135,11 +135,12 @@ def _print_measured(figures: dict[str, Any]) -> None:
         f"cosine with the direction that holds nothing: {figures['cosine_with_uncontrolled']:.2f}"
     )
     if "cosine_of_halves" in figures:
-        spared = 1 - figures["elsewhere_per_rise"] / figures["elsewhere_per_rise_uncontrolled"]
-        stdout.print(
-            f"  two halves of the images give directions of cosine {figures['cosine_of_halves']:.2f}; at an equal rise "
-            f"the picture elsewhere changes {spared:.0%} less than along the one that holds nothing"
-        )
+        line = f"  two halves of the images give directions of cosine {figures['cosine_of_halves']:.2f}"
+        if figures["elsewhere_per_rise_uncontrolled"] > 0:  # a tone is of the whole picture: nothing is elsewhere
+            spared = 1 - figures["elsewhere_per_rise"] / figures["elsewhere_per_rise_uncontrolled"]
+            line += f"; at an equal rise the picture elsewhere changes {spared:.0%} less than along the one that holds "
+            line += "nothing"
+        stdout.print(line)
     known = "  ".join(f"{key.removeprefix('r2_')} {value:.2f}" for key, value in figures.items() if key[:3] == "r2_")
     if known:
         stdout.print(f"  how well codes predict each measure (cross-validated R2): {known}", markup=False)

@@ -89,7 +89,7 @@ def command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The report to write; a page with plots, .html, goes beside it.")
     ] = Path("evaluation.json"),
-    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Everything random follows from it.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[
@@ -106,13 +106,16 @@ def command(
     from cxredit_cli.evaluation.evaluating import split_notes
     from cxredit_cli.report.evaluation import write_evaluation
     from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
-    from cxredit_cli.storage.atomic import write_text
+    from cxredit_cli.storage.atomic import refuse_folders, write_text
     from cxredit_cli.storage.codes import read_codes
     from cxredit_cli.storage.dataset import is_prepared, open_images
     from cxredit_cli.storage.models import load_model
 
     if not (realism or dose or reconstruction or code_error or separability):
         raise InputError(f"Name what to evaluate; the sections are {', '.join(SECTIONS)}.")
+    refuse_folders(output)
+    page = output.with_suffix(".html")
+    refuse_folders(page)
     if output.suffix == ".html":
         raise InputError(f"--output is the JSON, and a page is written beside it; name it .json, not {output}.")
     target = resolve_device(device)
@@ -195,7 +198,6 @@ def command(
             if not json:
                 evaluate_report.print_separability(part)
     write_text(output, dumps(report, indent=2) + "\n")
-    page = output.with_suffix(".html")
     write_evaluation(page, report, pictures)
     if json:
         print_json(report)

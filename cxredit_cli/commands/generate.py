@@ -10,7 +10,9 @@ from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 
 def command(
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many.")] = 16,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same radiographs, whatever -n and --batch.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same radiographs, whatever -n and --batch.")
+    ] = 0,
     truncation_psi: Annotated[float, typer.Option(help="1: all variety; towards 0: nearer to the mean.")] = 0.7,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("generated"),
     grid: Annotated[bool, typer.Option("--grid/--no-grid", help="Also write all of them as one picture.")] = True,
@@ -26,8 +28,10 @@ def command(
     """
     from cxredit_cli.devices import resolve_device
     from cxredit_cli.latent.generation import generate
+    from cxredit_cli.storage.atomic import refuse_folders
     from cxredit_cli.storage.models import load_model
 
+    refuse_folders(codes)
     loaded = load_model(model, resolve_device(device), parts=("generator",))
     report = generate(loaded, n, seed, truncation_psi, output, batch, grid, codes, ConsoleProgress())
     if json:

@@ -68,6 +68,9 @@ def command(
     """
     import os
 
+    from cxredit_cli.storage.atomic import refuse_folders
+
+    refuse_folders(output, grid)
     if merge:
         _merge(inputs, output, json)
         return

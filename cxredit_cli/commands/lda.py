@@ -34,9 +34,11 @@ def command(
     from cxredit_cli.latent.cohort import choose_cohort, read_label_table
     from cxredit_cli.latent.separability import lda
     from cxredit_cli.report.plots import plot_separability
+    from cxredit_cli.storage.atomic import refuse_folders
     from cxredit_cli.storage.codes import read_codes
     from cxredit_cli.storage.directions import Direction, write_direction
 
+    refuse_folders(output, plot)
     if plot.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise InputError(f"--plot must end in .png, .pdf or .svg, but it is {plot}.")
     held = read_codes(codes)

@@ -41,8 +41,10 @@ def command(
     from cxredit_cli.errors import InputError
     from cxredit_cli.evaluation.measuring import list_groups, measure_groups, write_table
     from cxredit_cli.storage.anatomy import load_anatomy
+    from cxredit_cli.storage.atomic import refuse_folders
     from cxredit_cli.storage.models import Model, load_model
 
+    refuse_folders(output)
     target = resolve_device(device)
 
     def load_generator() -> Model:

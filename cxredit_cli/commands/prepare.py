@@ -27,7 +27,7 @@ def command(
     resolution: Annotated[int, typer.Option(help="Height and width of the prepared images.")] = 128,
     fit: Annotated[str, typer.Option(help="crop (the centre square) or pad (everything, with black).")] = "crop",
     val_fraction: Annotated[float, typer.Option(help="Share of the patients that is held out.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Chooses which patients are held out.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Chooses which patients are held out.")] = 0,
     bits: Annotated[int, typer.Option(help="8 or 16 bits a pixel.")] = 8,
     include: Annotated[list[str] | None, typer.Option(help="Keep images with this label; may be repeated.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave out images with this label; repeatable.")] = None,

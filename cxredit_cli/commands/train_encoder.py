@@ -32,7 +32,7 @@ def command(
         float, typer.Option(min=0, help="Half-life of the averaged weights, in thousand images; 0 is off.")
     ] = 10.0,
     init_from: Annotated[Path | None, typer.Option(help="Start from the encoder of this model.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Everything random follows from it.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,

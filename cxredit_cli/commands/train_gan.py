@@ -48,7 +48,7 @@ def command(
         typer.Option(help="Thousand images between checkpoints and sample grids. Default: 50, on a CPU 2."),
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model, stored in it and in what it makes.")] = "model",
-    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Everything random follows from it.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,

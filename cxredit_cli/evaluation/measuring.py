@@ -147,8 +147,11 @@ def list_groups(
 def _kind(given: str) -> str:
     if not is_prepared(given):
         return "files"
-    with h5py.File(given, "r") as file:
-        return "dataset" if file.attrs.get("schema") == "cxredit-dataset" else "codes"
+    try:
+        with h5py.File(given, "r") as file:
+            return "dataset" if file.attrs.get("schema") == "cxredit-dataset" else "codes"
+    except OSError:
+        return "codes"  # reading them says what is wrong with the file
 
 
 def _is_overview(source: Source) -> bool:

@@ -67,7 +67,7 @@ def parse_strengths(text: str) -> list[float]:
 def parse_sweep(text: str) -> list[float]:
     """Read `FROM:TO:COUNT`: COUNT strengths at equal distances, both ends included."""
     parts = text.split(":")
-    if len(parts) != 3 or not parts[2].strip().isdigit() or int(parts[2]) < 2:
+    if len(parts) != 3 or not parts[2].strip().isdecimal() or int(parts[2]) < 2:
         raise InputError(f"--sweep must be FROM:TO:COUNT with a COUNT from 2 on, such as -3:3:7, but it is '{text}'.")
     first, last, count = _number(parts[0], f"--sweep {text}"), _number(parts[1], f"--sweep {text}"), int(parts[2])
     # Rounded, so that a step of 0.1 gives 0.3 and not 0.30000000000000004.

@@ -164,6 +164,11 @@ def find_measured_direction(
             raise InputError(f"'{measure}' is no measure; use one of {', '.join(MEASURES)}.")
     held = tuple(measure for measure in held if measure != target)
     n = n or IMAGES[method]
+    fewest = FEWEST[method] * (2 if method == "gradients" else 1)  # half of them give the first direction by gradients
+    if n < fewest:
+        raise InputError(
+            f"{n} generated images are too few for {method}; take at least {fewest}, better {IMAGES[method]}."
+        )
     if method == "gradients":
         vector, statistics = gradients_direction(model, network, target, held, n, seed, progress)
     else:

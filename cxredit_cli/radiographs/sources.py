@@ -6,6 +6,7 @@ import threading
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
@@ -18,17 +19,21 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".
 DICOM_PREFIX_END = 132  # 128 bytes of preamble, then "DICM"
 
 
+def printable(name: str) -> str:
+    """`name` as text that every file and terminal takes: a byte of it that is no UTF-8 becomes a backslash escape."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One image to read: a file, or a member of a zip. `name` is what is stored and shown."""
+    """One image to read: a file, or a member of a zip. `name` is what is stored and shown, so it is `printable`."""
 
     path: Path
     member: str | None = None
     name: str = ""  # relative to the folder or zip that was given; unique within one listing
 
     def __post_init__(self) -> None:
-        if not self.name:
-            object.__setattr__(self, "name", self.member or self.path.name)
+        object.__setattr__(self, "name", printable(self.name or self.member or self.path.name))
 
     @property
     def stem(self) -> str:
@@ -85,7 +90,9 @@ def list_sources(inputs: Sequence[str | Path], stdin: TextIO | None = None) -> l
 
 
 def _expand(given: str | Path) -> list[Source]:
-    path = Path(given).expanduser()
+    path = Path(given)
+    with suppress(RuntimeError):  # of ~name where there is no such user: a file may be called so
+        path = path.expanduser()
     if path.is_dir():
         sources = _in_folder(path)
         expected = "PNG, JPEG, TIFF or DICOM files"

@@ -37,12 +37,18 @@ def encode_png(pixels: NDArray[np.floating], text: Mapping[str, str], bits: Lite
     """
     largest = 2**bits - 1
     levels = np.rint(np.clip(pixels, 0, 1).astype(np.float64) * largest)
-    info = PngInfo()
-    for key, value in {"Software": f"cxredit {__version__}", **text}.items():
-        info.add_text(key, value)  # becomes iTXt where Latin-1 does not suffice
+    info = png_text({"Software": f"cxredit {__version__}", **text})
     file = BytesIO()
     Image.fromarray(levels.astype(np.uint8 if bits == 8 else np.uint16)).save(file, format="PNG", pnginfo=info)
     return file.getvalue()
+
+
+def png_text(text: Mapping[str, str]) -> PngInfo:
+    """`text` as the metadata of a PNG, for Pillow."""
+    info = PngInfo()
+    for key, value in text.items():
+        info.add_text(key, value)  # becomes iTXt where Latin-1 does not suffice
+    return info
 
 
 def write_dicom(path: str | Path, pixels: NDArray[np.floating], description: str) -> None:
@@ -54,6 +60,7 @@ def write_dicom(path: str | Path, pixels: NDArray[np.floating], description: str
     levels = np.rint(np.clip(pixels, 0, 1).astype(np.float64) * 65535).astype("<u2")
     content = levels.tobytes()
     dataset = pydicom.Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"  # UTF-8: a direction may have any name
     dataset.SOPClassUID = SecondaryCaptureImageStorage
     for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         setattr(dataset, keyword, generate_uid(entropy_srcs=[keyword, description, content.hex()]))

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from cxredit_cli.evaluation.anatomy import FIGURES
 from cxredit_cli.latent.demonstrating import BUNDLED_RADIOGRAPH, Demonstration
 from cxredit_cli.latent.edits import strength_label
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG
-from cxredit_cli.radiographs.write import encode_png
+from cxredit_cli.radiographs.write import encode_png, png_text
 from cxredit_cli.report import provenance
 from cxredit_cli.report.outlines import COLOURS, contours, extent, lungs
 from cxredit_cli.report.pages import write_page
@@ -199,11 +198,9 @@ def _difference(change: NDArray[np.floating], limit: float, shown: Demonstration
     levels = np.rint(np.clip(change / limit, -1, 1) * steps).astype(int) + steps
     picture = Image.fromarray(levels.astype(np.uint8), "P")
     picture.putpalette(diverging_colours(np.linspace(-limit, limit, LEVELS), limit).tobytes())
-    info = PngInfo()
-    for key, value in {**_original_text(shown), "Title": f"{shown.source}: {what}, up to +-{limit:.0%}"}.items():
-        info.add_text(key, value)
+    text = {**_original_text(shown), "Title": f"{shown.source}: {what}, up to +-{limit:.0%}"}
     file = BytesIO()
-    picture.save(file, format="PNG", pnginfo=info)
+    picture.save(file, format="PNG", pnginfo=png_text(text))
     return _data_uri(file.getvalue())
 
 

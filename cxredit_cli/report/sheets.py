@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
 
+from cxredit_cli.radiographs.write import png_text
 from cxredit_cli.storage.atomic import written_aside
 
 Pixels = NDArray[np.floating]  # [R, R] in 0..1
@@ -68,11 +68,8 @@ def edit_sheet(title: str, panels: Sequence[Panel], footer: str, limit: float | 
 
 def save_png(path: Path, picture: Image.Image, text: Mapping[str, str]) -> None:
     """Write a picture as PNG with `text` as its metadata, whole or not at all."""
-    info = PngInfo()
-    for key, value in text.items():
-        info.add_text(key, value)
     with written_aside(path) as aside:
-        picture.save(aside, format="PNG", pnginfo=info)
+        picture.save(aside, format="PNG", pnginfo=png_text(text))
 
 
 def cell_side(resolution: int) -> int:

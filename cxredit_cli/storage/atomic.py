@@ -5,6 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cxredit_cli.errors import InputError
+
+
+def refuse_folders(*files: Path | None) -> None:
+    """Raise InputError where one of the `files` to write is a folder; commands ask before hours of work."""
+    for path in files:
+        if path is not None and path.is_dir():
+            raise InputError(f"{path} is a folder; a file is expected, so name one in it or elsewhere.")
+
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
@@ -13,6 +22,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     A process that is killed in between leaves `path` as it was, and an aside file that the next run overwrites.
     """
     path = Path(path)
+    refuse_folders(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.aside")
     try:
@@ -31,8 +41,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write `content` to `path` as UTF-8, whole or not at all."""
-    write_bytes(path, content.encode())
+    """Write `content` to `path` as UTF-8, whole or not at all; what is no text in it (of a path) is escaped."""
+    write_bytes(path, content.encode(errors="backslashreplace"))
 
 
 def _umask() -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxredit_cli.errors import CxreditError, InputError, MismatchError
+from cxredit_cli.storage.atomic import refuse_folders
 from cxredit_cli.storage.hdf5 import open_hdf5, replace_hdf5, sync
 
 SCHEMA = "cxredit-codes"
@@ -131,6 +132,7 @@ class CodesWriter:
         self._file: h5py.File | None = None
         self._count = 0
         self.done_sources: dict[str, int] = {}  # name: row
+        refuse_folders(path)
         if path.exists():
             with open_hdf5(path, SCHEMA, VERSION) as file:
                 found = _read_header(file)
@@ -149,8 +151,10 @@ class CodesWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if kind is None:
             self.close()
-        else:  # what is on disk opens as it is; the next writer carries on
-            self._shut()
+            return
+        self._shut()  # what is on disk opens as it is; the next writer carries on
+        if not self._count:  # without a code it would only refuse other options
+            self.path.unlink(missing_ok=True)
 
     def append(
         self,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxredit_cli.errors import InputError, MismatchError
+from cxredit_cli.radiographs.sources import printable
 from cxredit_cli.storage.hdf5 import open_hdf5, replace_hdf5
 
 SCHEMA = "cxredit-direction"
@@ -53,7 +54,7 @@ def write_direction(path: Path, direction: Direction) -> None:
         file.attrs["schema"], file.attrs["version"] = SCHEMA, VERSION
         file["direction"] = direction.direction.astype(np.float32)
         for name in ("name", "method", "fingerprint", "model"):
-            file.attrs[name] = getattr(direction, name)
+            file.attrs[name] = printable(getattr(direction, name))
         file["sources"] = json.dumps(direction.sources)  # a dataset: attributes hold at most 64 kB
         file["statistics"] = json.dumps(direction.statistics)
         if direction.calibration:

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 
 from cxredit_cli.errors import CxreditError, InputError
+from cxredit_cli.storage.atomic import refuse_folders
 
 # What h5py raises, depending on which structure of a damaged file it meets first.
 DAMAGE = (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
@@ -62,6 +63,7 @@ def check_schema(file: h5py.File, path: Path, schema: str, version: int) -> None
 @contextmanager
 def replace_hdf5(path: Path) -> Iterator[h5py.File]:
     """Write a new HDF5 file aside; it takes the place of `path` in one step when the body ends without an error."""
+    refuse_folders(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")  # one name, so that kills do not fill the disk
     try:

@@ -16,6 +16,7 @@ from cxredit_cli.errors import InputError, MismatchError
 from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfig
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
+from cxredit_cli.radiographs.sources import printable
 from cxredit_cli.storage.atomic import written_aside
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
@@ -39,7 +40,7 @@ class Model:
     @property
     def name(self) -> str:
         """What outputs call this model: its name and fingerprint."""
-        return f"{self.info.get('name', self.path.name)} [{self.fingerprint}]"
+        return printable(f"{self.info.get('name', self.path.name)} [{self.fingerprint}]")
 
 
 def find_model(path: Path | None) -> Path:

@@ -24,7 +24,7 @@ from cxredit_cli.errors import InputError
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs.geometry import Fit
 from cxredit_cli.radiographs.sources import Source
-from cxredit_cli.storage.atomic import written_aside
+from cxredit_cli.storage.atomic import refuse_folders, written_aside
 from cxredit_cli.storage.dataset import SCHEMA, VERSION, split_of
 from cxredit_cli.storage.labels import AMBIGUOUS, LabelTable
 from cxredit_cli.storage.reading import Result, read_all
@@ -176,6 +176,7 @@ def prepare(
 
     Images that cannot be read are left out and reported. `workers` processes read (None: one a CPU). Raises InputError.
     """
+    refuse_folders(output)
     progress = progress or SilentProgress()
     planned = plan(sources, table, options)
     key = _key(planned, options, table)

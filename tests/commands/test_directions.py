@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
+from cxredit_cli.commands.direction_report import print_found
 from cxredit_cli.evaluation.anatomy import FIGURES, Anatomy
 from cxredit_cli.latent import measures
 from cxredit_cli.latent.generation import random_codes
@@ -90,6 +91,8 @@ def test_orthogonal_to_another_and_compared(run, cohort: np.ndarray, model: Mode
     document = json.loads(run("compare", "d.h5", "view.h5", "--json").stdout)
     np.testing.assert_allclose(document["cosines"], np.eye(2), atol=1e-6)
     assert "+1.00" in run("compare", "d.h5", "view.h5").stdout
+    write_direction(Path("[red]d.h5"), Direction(view.direction, "a [/] b", "lda", model.fingerprint))
+    assert "[red]d.h5: a [/] b, W" in run("compare", "d.h5", "[red]d.h5").stdout  # no markup
     write_direction(Path("foreign.h5"), Direction(view.direction, "x", "lda", "f" * 16))
     result = run("compare", "d.h5", "foreign.h5")
     assert result.exit_code == 2
@@ -185,6 +188,18 @@ def test_help_names_the_commands_and_the_short_form(run) -> None:
     for word in ("find", "compare", "discover", "calibrate"):
         assert word in result.stdout
     assert "--orthogonal-to" in run("find", "--help").stdout.replace("\n", "")
+
+
+def test_a_tone_is_everywhere_so_nothing_is_spared_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = {"images": 36.0, "rise_per_unit": 0.03, "cosine_with_uncontrolled": 0.5, "cosine_of_halves": 0.4}
+    for elsewhere, said in ((0.0, False), (2.0, True)):
+        measured = figures | {"elsewhere_per_rise": elsewhere / 4, "elsewhere_per_rise_uncontrolled": elsewhere}
+        vector = np.eye(1, 32, dtype=np.float32)
+        found = Direction(vector, "grey_p50", "measure grey_p50, gradients", "f" * 16, statistics=measured)
+        print_found(found, Path("direction.h5"))
+        printed = capsys.readouterr().out
+        assert "two halves of the images give directions of cosine 0.40" in printed
+        assert ("75% less" in printed) == said
 
 
 def one_sentence(result: Result, words: str) -> None:

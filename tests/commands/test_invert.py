@@ -80,6 +80,14 @@ def test_every_method_in_every_space(run, data: Path, method: str, space: str) -
     ]
 
 
+def test_a_refused_command_can_be_corrected(run, data: Path) -> None:
+    add_encoder(Path("model"))
+    arguments = (data / "nih" / SCANS[0], "--method", "encoder")
+    assert run(*arguments, "--fit-noise").exit_code == 2
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+
+
 def test_an_encoder_makes_hybrid_the_default_in_its_space(run, data: Path) -> None:
     add_encoder(Path("model"), num_outputs=8)
     document = json.loads(run(data / "nih" / SCANS[0], "--steps", 2, "--json").stdout)

@@ -45,6 +45,16 @@ def test_a_radiograph_and_a_folder(data: Path) -> None:
     assert "13 measured, mean CTR" in result.stdout
 
 
+def test_a_truncated_file_is_one_sentence(tiny_model_dir: Path) -> None:
+    cxredit("generate", "--n", 1, "--model", tiny_model_dir, "--codes", "codes.h5")
+    whole = Path("codes.h5").read_bytes()
+    Path("codes.h5").write_bytes(whole[: len(whole) // 2])
+    result = cxredit("measure", "codes.h5", "--model", tiny_model_dir)
+    assert result.exit_code == 2, result.output
+    assert "codes.h5 is damaged" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_a_dataset_measures_as_its_files(data: Path) -> None:
     assert cxredit("prepare", data / "nih", "--resolution", 128, "--labels", data / "nih" / "labels.csv").exit_code == 0
     _, files = measured(data / "nih")

@@ -103,7 +103,7 @@ def test_wrong_strengths_are_one_sentence(text: str) -> None:
         parse_strengths(text)
 
 
-@pytest.mark.parametrize("text", ["3", "1:2", "1:2:1", "1:2:x", "a:2:3", "1:2:500"])
+@pytest.mark.parametrize("text", ["3", "1:2", "1:2:²", "1:2:1", "1:2:x", "a:2:3", "1:2:500"])
 def test_wrong_sweeps_are_one_sentence(text: str) -> None:
     with pytest.raises(InputError, match="--sweep"):
         parse_sweep(text)

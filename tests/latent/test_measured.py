@@ -83,6 +83,10 @@ def test_names_of_measures_and_methods_are_checked(tiny_model_dir) -> None:
         find_measured_direction(model, None, "ctr", ("liver",), "gradients", 8, 0, None)
     with pytest.raises(InputError, match="gradients or regression"):
         check_method("lda")
+    for method, fewest in (("gradients", 32), ("regression", 50)):
+        for n in (1, fewest - 1):
+            with pytest.raises(InputError, match=f"{n} generated images are too few .* at least {fewest}"):
+                find_measured_direction(model, None, "ctr", (), method, n, 0, None)
 
 
 def test_gradients_of_the_bundled_model_widen_hearts_and_spare_the_rest() -> None:

@@ -114,3 +114,12 @@ def test_a_damaged_member_is_one_unreadable_image(tmp_path, data):
 def test_a_source_of_a_path(tmp_path):
     source = Source(tmp_path / "scan.v2.dcm")
     assert (source.name, source.stem, source.member) == ("scan.v2.dcm", "scan.v2", None)
+
+
+def test_a_name_that_begins_with_a_tilde_and_no_user(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("~nosuchuser").mkdir()
+    Path("~nosuchuser", "x.png").write_bytes(b"x")
+    assert names("~nosuchuser/x.png") == ["x.png"]
+    with pytest.raises(InputError, match=r"~nosuchuser/y\.png does not exist"):
+        names("~nosuchuser/y.png")

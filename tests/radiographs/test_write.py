@@ -42,18 +42,18 @@ def test_an_error_leaves_the_old_file(tmp_path):
 def test_dicom_says_that_it_is_synthetic_and_reads_back(tmp_path):
     pixels = np.linspace(0, 1, 64 * 48, dtype=np.float32).reshape(64, 48) * 0.3
     path = tmp_path / "edited.dcm"
-    write_dicom(path, pixels, "Edited by model 0123 along cardiomegaly, strength +3")
+    write_dicom(path, pixels, "Edited by model 0123 along Herzgröße 心臓, strength +3")
     np.testing.assert_allclose(read_radiograph(path).pixels, pixels, atol=1 / 65535)
     dataset = pydicom.dcmread(path)
     assert dataset.ImageType == ["DERIVED", "SECONDARY"]
     assert dataset.ConversionType == "SYN"
     assert "SYNTHETIC" in dataset.DerivationDescription
-    assert "strength +3" in dataset.DerivationDescription
+    assert "along Herzgröße 心臓, strength +3" in dataset.DerivationDescription
     assert dataset.BurnedInAnnotation == "NO"
     assert not str(dataset.PatientName)
     assert not dataset.PatientID
     assert not dataset.StudyDate
     again = tmp_path / "again.dcm"
-    write_dicom(again, pixels, "Edited by model 0123 along cardiomegaly, strength +3")
+    write_dicom(again, pixels, "Edited by model 0123 along Herzgröße 心臓, strength +3")
     assert again.read_bytes() == path.read_bytes()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["again.dcm", "edited.dcm"]

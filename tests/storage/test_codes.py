@@ -159,3 +159,22 @@ def test_a_truncated_or_scribbled_file_never_gives_a_traceback(tmp_path: Path) -
         path.write_bytes(hurt)
         with contextlib.suppress(InputError):  # or a scribble that did not matter
             read_codes(path)
+
+
+def test_an_error_before_the_first_code_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "codes.h5"
+
+    def fail(*names: str) -> None:
+        with CodesWriter(path, HEADER, expected=2) as writer:
+            if names:
+                writer.append(**batch([*names]))
+            raise InputError("wrong options")
+
+    with pytest.raises(InputError):
+        fail()
+    assert not path.exists()
+    with pytest.raises(InputError):
+        fail("a.png")
+    with pytest.raises(InputError):
+        fail()
+    assert read_codes(path).source == ["a.png"]  # codes that are there stay
