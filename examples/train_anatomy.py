@@ -24,10 +24,11 @@ The second network, which judges what the first one found (`evaluate --dose`):
 The first argument is the extended Wingspan data set (Dong et al., MICCAI 2018, MIT licence): `images/*.png`,
 `masks/*.png` (1 right lung, 2 left lung, 3 heart) and `ctr.csv`. Its split is written down in anatomy_split.csv: fold 0
 trains on 60 % of the images, fold 1 on the other 40 %; each is reported on what the other was trained on, so the two
-networks share no outlined image and one can judge what the other was used to find. `*-check` is watched while training. One
-image is left out: in its mask the left lung and the heart are exchanged.
+networks share no outlined image and one can judge what the other was used to find. `*-check` is watched while training.
+One image is left out: in its mask the left lung and the heart are exchanged.
 
-Stop it and start it again with the same words: it carries on. A thousand steps take 6 to 9 minutes on one core, outlining two thousand radiographs 3.
+Stop it and start it again with the same words: it carries on. A thousand steps take 6 to 9 minutes on one core,
+outlining two thousand radiographs 3.
 """
 
 import argparse

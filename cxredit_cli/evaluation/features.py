@@ -26,9 +26,9 @@ Extractor = Callable[[Tensor], Tensor]
 def anatomy_extractor(network: AnatomyNetwork) -> Extractor:
     """Images [N, 1, R, R] of any range -> [N, C]: the coarsest level's feature maps, each averaged over the image.
 
-    That level sees shape and place of the organs, and so few numbers (192 of the bundled network) can have a covariance
-    from a few hundred images. Contrast is normalised away before, and fine texture is hardly seen: the sliced Wasserstein
-    distance sees both.
+    That level sees shape and place of the organs, and so few numbers (192 of the bundled network) can have a
+    covariance from a few hundred images. Contrast is normalised away before, and fine texture is hardly seen: the
+    sliced Wasserstein distance sees both.
     """
 
     def extract(images: Tensor) -> Tensor:
