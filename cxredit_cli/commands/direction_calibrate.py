@@ -80,7 +80,8 @@ def command(
         measured["real"], failed = calibration.calibrate_images(*common, sources, inversion, n, seed, batch, progress)
     write_direction(direction, replace(found, calibration=measured))
     if json:
-        print_json({"direction": str(direction), "name": found.name, "calibration": measured})
+        unread = [{"source": name, "reason": reason} for name, reason in failed]
+        print_json({"direction": str(direction), "name": found.name, "calibration": measured, "failed": unread})
     else:
         for kind, title in (("generated", "Generated"), ("real", "Real")):
             if kind in measured:

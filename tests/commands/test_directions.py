@@ -178,6 +178,8 @@ def test_calibration_is_measured_and_kept(run, data: Path, model: Model, tiny_mo
     assert "broken.png: " in result.stderr
     assert read_direction(Path("direction.h5")).calibration["real"]["what"] == "1 images (optimize, w)"
 
+    document = json.loads(run(*common, "--images", "broken.png", "--images", "scan.png", "--steps", 1, "--json").stdout)
+    assert [row["source"] for row in document["failed"]] == ["broken.png"]
 
 def test_help_names_the_commands_and_the_short_form(run) -> None:
     result = run("--help")
