@@ -39,6 +39,11 @@ class Responses:
         """[N]: the outlines are plausible at every strength, so that every curve is of the same images."""
         return np.asarray(self.plausible.all(axis=1))
 
+    def reversed(self) -> "Responses":
+        """The same codes along the opposite direction."""
+        measures = {name: values[:, ::-1] for name, values in self.measures.items()}
+        return Responses(0.0 - self.strengths[::-1], measures, self.plausible[:, ::-1])
+
     def slopes(self, name: str) -> Floats:
         """The least-squares slope [M], a unit of strength, of each image that is plausible throughout."""
         centred = self.strengths - self.strengths.mean()
