@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cxredit_cli.inversion.tuning import synthesize_tuned
 from cxredit_cli.latent.edits import edit
 from cxredit_cli.latent.generation import random_codes
 from cxredit_cli.latent.measures import MEASURES, measure_pictures
@@ -77,27 +78,31 @@ def respond(
     w: Tensor,
     direction: Tensor,
     strengths: Sequence[float],
-    layers: Sequence[int] | None = None,
     noise: Sequence[Tensor] | None = None,
+    tuning: Tensor | None = None,
     batch: int = 32,
     advance: Callable[[int], None] | None = None,
 ) -> Responses:
     """Measure the pictures of codes [N, L, D] moved by each strength (0 is added) along `direction` [1 or num_ws, D].
 
-    `noise` is fitted noise, one [N, 1, H, W] a layer; `advance` is told how many pictures were made since.
+    `noise` is fitted noise, one [N, 1, H, W] a layer, and `tuning` [N, K] what bends the generator for each code;
+    `advance` is told how many pictures were made since.
     """
     rising = sorted({*map(float, strengths), 0.0})
-    moved = edit(w.float().cpu(), direction.float().cpu(), rising, generator.num_ws, layers)
+    moved = edit(w.float().cpu(), direction.float().cpu(), rising, generator.num_ws)
     device = generator.mapping.w_avg.device
     flat = moved.flatten(0, 1)
     owner = torch.arange(len(w)).repeat_interleave(len(rising))
     parts: list[dict[str, Floats]] = []
     plausible: list[NDArray[np.bool_]] = []
     for start in range(0, len(flat), batch):
-        part = slice(start, start + batch)
-        fitted = "const" if noise is None else [layer[owner[part]].to(device) for layer in noise]
-        images = generator.synthesis(flat[part].to(device), fitted).clamp(-1, 1)
-        found, good = measure_pictures(network, images, batch)
+        here, rows = flat[start : start + batch].to(device), owner[start : start + batch]
+        fitted = None if noise is None else [layer[rows].to(device) for layer in noise]
+        if tuning is None:
+            images = generator.synthesis(here, fitted or "const")
+        else:
+            images = synthesize_tuned(generator, here, fitted, tuning[rows])
+        found, good = measure_pictures(network, images.clamp(-1, 1), batch)
         parts.append(found)
         plausible.append(good)
         if advance is not None:
