@@ -19,6 +19,7 @@ from cxredit_cli.networks.generator import Generator
 Floats = NDArray[np.float64]
 
 SPREAD_SAMPLES = 1024
+STRENGTHS = 7  # measured where none are asked for
 HALFWAY = 0.5  # of the root mean square distance of a random code from the mean code: an edit still looks like a chest
 
 
@@ -65,10 +66,10 @@ def widest(generator: Generator, rows: int) -> float:
     return float(f"{1.25 * reach(generator, rows):.2g}")
 
 
-def default_strengths(generator: Generator, rows: int, count: int = 7) -> list[float]:
-    """`count` strengths at equal distances over +-`reach`, rounded to two digits."""
+def default_strengths(generator: Generator, rows: int) -> list[float]:
+    """STRENGTHS of them at equal distances over +-`reach`, rounded to two digits."""
     end = float(f"{reach(generator, rows):.2g}")
-    return [round(float(value), 4) for value in np.linspace(-end, end, count)]
+    return [round(float(value), 4) for value in np.linspace(-end, end, STRENGTHS)]
 
 
 @torch.no_grad()
