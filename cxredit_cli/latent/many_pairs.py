@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cxredit_cli.errors import InputError, UnreadableImageError
+from cxredit_cli.errors import InputError
 from cxredit_cli.inversion.encode import Space
 from cxredit_cli.inversion.invert import Method
 from cxredit_cli.latent.directions import mean_pair_direction
@@ -88,7 +88,7 @@ def find_pairs_direction(
         for pair in pairs[start : start + at_once]:
             try:
                 both = [fit_square(read_radiograph(Source(folder / given)).pixels, side, fit) for given in pair]
-            except (UnreadableImageError, InputError) as error:
+            except InputError as error:
                 failed.append((" -> ".join(pair), str(error)))
                 continue
             if np.array_equal(both[0], both[1]):
