@@ -38,8 +38,8 @@ def command(
     frontal chest X-ray; `problem` says why. AP films enlarge the heart: compare like with like.
     """
     from cxredit_cli.devices import resolve_device
-    from cxredit_cli.errors import InputError
     from cxredit_cli.evaluation.measuring import list_groups, measure_groups, write_table
+    from cxredit_cli.radiographs.geometry import check_fit
     from cxredit_cli.storage.anatomy import load_anatomy
     from cxredit_cli.storage.models import Model, load_model
 
@@ -48,13 +48,12 @@ def command(
     def load_generator() -> Model:
         return load_model(model, target, parts=("generator",))
 
-    if fit not in ("crop", "pad"):
-        raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
+    square = check_fit(fit)
     groups, skipped = list_groups(inputs, load_generator, sys.stdin, split, label)
     if skipped:
         stderr.print(f"{skipped} contact sheets and grids in the folders are left out.")
     network = load_anatomy(anatomy, target)
-    report = measure_groups(network, groups, "pad" if fit == "pad" else "crop", overlay, batch, ConsoleProgress())
+    report = measure_groups(network, groups, square, overlay, batch, ConsoleProgress())
     write_table(output, report)
     if json:
         print_json(_document(report, output, overlay))
