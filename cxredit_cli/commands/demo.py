@@ -79,13 +79,9 @@ def command(
 
 
 def _document(shown: "Demonstration", model: "Model", output: Path, direction: Path) -> dict[str, object]:
-    from cxredit_cli.evaluation.anatomy import FIGURES
-
     def measured(index: int) -> dict[str, object]:
-        values = {name: float(getattr(shown.anatomy, name)[index]) for name in FIGURES}
-        figures = {name: None if value != value else round(value, 5) for name, value in values.items()}
         problem = shown.anatomy.problem[index]
-        return {**figures, "plausible": not problem, "problem": problem}
+        return {**shown.anatomy.plain(index), "plausible": not problem, "problem": problem}
 
     return {
         "output": str(output),

@@ -63,16 +63,14 @@ def command(
 
 
 def _document(report: "MeasureReport", output: Path, overlay: Path | None) -> dict[str, object]:
-    from cxredit_cli.evaluation.anatomy import FIGURES
-
     found = report.anatomy
     images = []
     for index, (given, name) in enumerate(report.rows):
         assert found is not None
-        values = {figure: float(getattr(found, figure)[index]) for figure in FIGURES}
-        figures = {figure: None if value != value else round(value, 5) for figure, value in values.items()}
         problem = found.problem[index]
-        images.append({"input": given, "name": name, **figures, "plausible": not problem, "problem": problem})
+        images.append(
+            {"input": given, "name": name, **found.plain(index), "plausible": not problem, "problem": problem}
+        )
     return {
         "output": str(output),
         "overlay": None if overlay is None else str(overlay),
