@@ -1,15 +1,13 @@
 """Which device and which precision to compute with."""
 
 import ctypes
-import functools
 import platform
-import re
 import sys
-from pathlib import Path
 
 import torch
 
 from cxredit_cli.errors import InputError
+from cxredit_cli.processor import cpu_has_bfloat16, cpu_model
 
 
 def resolve_device(name: str) -> torch.device:
@@ -58,27 +56,7 @@ def device_name(device: torch.device) -> str:
     """The model of the GPU, or of the processor as its maker calls it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
-    return found[1] if found else platform.processor() or platform.machine()
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 natively; without that bf16 is emulated and slower than fp32."""
-    return bool(cpu_flags() & {"avx512_bf16", "amx_bf16"})
-
-
-def cpu_has_matrix_tiles() -> bool:
-    """Whether the processor multiplies bfloat16 by tiles (AMX), many times faster than by vectors."""
-    return "amx_bf16" in cpu_flags()
-
-
-@functools.cache
-def cpu_flags() -> frozenset[str]:
-    """What the processor can do, in Linux's names; empty on other systems."""
-    cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"^flags\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
-    return frozenset(found[1].split() if found else ())
+    return cpu_model()
 
 
 def keep_freed_memory() -> None:

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 from cxredit_cli import __version__
 from cxredit_cli.errors import CxreditError
+from cxredit_cli.processor import cpu_has_bfloat16, cpu_model
 
 if TYPE_CHECKING:
     from cxredit_cli.ops.kernels.check import Kernels
@@ -136,17 +137,8 @@ def diagnose(model: Path | None = None) -> Diagnosis:
 
 
 def _cpu() -> Cpu:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    model = models[0] if models else platform.processor() or platform.machine()
-    try:
-        from cxredit_cli.devices import cpu_has_bfloat16
-
-        return Cpu(model, cores, cpu_has_bfloat16())
-    except (ImportError, OSError):  # torch is missing or broken, which is reported by itself
-        return Cpu(model, cores, False)
+    return Cpu(cpu_model(), cores, cpu_has_bfloat16())
 
 
 def _packages(found: Diagnosis) -> set[str]:

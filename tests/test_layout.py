@@ -7,7 +7,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "cxredit_cli"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-# A package may import those of its own level and below. What is in no level (errors, progress, devices) is for all.
+# A package may import those of its own level and below. What is in no level (errors, progress, devices, processor) is
+# for all.
 LEVELS = {
     "app": 5,
     "commands": 4,

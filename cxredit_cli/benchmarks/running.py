@@ -14,9 +14,10 @@ from cxredit_cli.benchmarks.catalogue import choose_cases
 from cxredit_cli.benchmarks.counting import CountedOperations
 from cxredit_cli.benchmarks.limits import copy_bandwidth, matrix_peak
 from cxredit_cli.benchmarks.timing import Stopwatch, medians, stopwatch
-from cxredit_cli.devices import cpu_has_bfloat16, device_name, has_glibc
+from cxredit_cli.devices import device_name, has_glibc
 from cxredit_cli.errors import InputError
 from cxredit_cli.ops.choice import only
+from cxredit_cli.processor import cpu_has_bfloat16
 from cxredit_cli.progress import Progress
 
 TOLERANCE = 1e-4  # of values in float32, against the largest of the reference

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,6 @@ from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json,
 
 if TYPE_CHECKING:
     from cxredit_cli.latent.applying import ApplyReport
-    from cxredit_cli.radiographs.geometry import Fit
     from cxredit_cli.report.edited import Suffix
 
 DEFAULT_STRENGTH = "3"
@@ -65,6 +64,7 @@ def command(
     from cxredit_cli.latent.edits import parse_layers, parse_strengths, parse_sweep
     from cxredit_cli.latent.goals import Goal, parse_targets
     from cxredit_cli.latent.responses import widest
+    from cxredit_cli.radiographs.geometry import check_fit
     from cxredit_cli.radiographs.sources import list_sources
     from cxredit_cli.storage.anatomy import load_anatomy
     from cxredit_cli.storage.codes import read_codes
@@ -79,8 +79,7 @@ def command(
         raise InputError("--max-strength and --anatomy go with --target-ctr.")
     if format not in SUFFIXES:
         raise InputError(f"--format must be png or dicom, but it is '{format}'.")
-    if fit not in ("crop", "pad"):
-        raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
+    square = check_fit(fit)
     strengths = parse_strengths(strength or DEFAULT_STRENGTH) if sweep is None else parse_sweep(sweep)
     targets = None if target_ctr is None else parse_targets(target_ctr)
     codes_path = choose_codes(inputs or [])
@@ -108,7 +107,7 @@ def command(
         codes.check_generator(loaded.fingerprint)
         report = applying.apply_to_codes(loaded, codes, options, output, ConsoleProgress())
     else:
-        inversion = applying.InversionOptions(method, space, steps, fit_noise, cast("Fit", fit))
+        inversion = applying.InversionOptions(method, space, steps, fit_noise, square)
         report = applying.apply_to_images(loaded, sources, options, inversion, output, ConsoleProgress())
     if json:
         print_json(_document(report, output, direction_path))

@@ -1,7 +1,7 @@
 """`cxredit demo`: one radiograph, one slider, one page that opens anywhere."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,7 +9,6 @@ from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 
 if TYPE_CHECKING:
     from cxredit_cli.latent.demonstrating import Demonstration
-    from cxredit_cli.radiographs.geometry import Fit
     from cxredit_cli.storage.models import Model
 
 SWEEP = "-6:6:25"  # where the bundled direction still leaves a radiograph
@@ -42,10 +41,10 @@ def command(
     ratio, and how it was made. Everything is in the one file: it opens without a network.
     """
     from cxredit_cli.devices import resolve_device
-    from cxredit_cli.errors import InputError
     from cxredit_cli.latent.applying import InversionOptions
     from cxredit_cli.latent.demonstrating import BUNDLED_RADIOGRAPH, demonstrate
     from cxredit_cli.latent.edits import parse_sweep
+    from cxredit_cli.radiographs.geometry import check_fit
     from cxredit_cli.report.demo import write_demo
     from cxredit_cli.storage.anatomy import load_anatomy
     from cxredit_cli.storage.atomic import refuse_folders
@@ -53,8 +52,7 @@ def command(
     from cxredit_cli.storage.models import load_model
 
     refuse_folders(output)
-    if fit not in ("crop", "pad"):
-        raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
+    square = check_fit(fit)
     strengths = parse_sweep(sweep)
     target = resolve_device(device)
     loaded = load_model(model, target)
@@ -67,7 +65,7 @@ def command(
         image or BUNDLED_RADIOGRAPH,
         chosen,
         strengths,
-        InversionOptions(method, space, steps, fit_noise, cast("Fit", fit)),
+        InversionOptions(method, space, steps, fit_noise, square),
         batch,
         ConsoleProgress(),
     )
@@ -83,13 +81,9 @@ def command(
 
 
 def _document(shown: "Demonstration", model: "Model", output: Path, direction: Path) -> dict[str, object]:
-    from cxredit_cli.evaluation.anatomy import FIGURES
-
     def measured(index: int) -> dict[str, object]:
-        values = {name: float(getattr(shown.anatomy, name)[index]) for name in FIGURES}
-        figures = {name: None if value != value else round(value, 5) for name, value in values.items()}
         problem = shown.anatomy.problem[index]
-        return {**figures, "plausible": not problem, "problem": problem}
+        return {**shown.anatomy.plain(index), "plausible": not problem, "problem": problem}
 
     return {
         "output": str(output),

@@ -1,7 +1,7 @@
 """`cxredit direction`: finding one from images, labels or a measure, and the commands that look at directions."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -12,7 +12,6 @@ from cxredit_cli.commands.direction_report import document, print_found, print_l
 
 if TYPE_CHECKING:
     from cxredit_cli.latent.cohort import Cohort
-    from cxredit_cli.radiographs.geometry import Fit
     from cxredit_cli.storage.directions import Direction
     from cxredit_cli.storage.models import Model
 
@@ -104,12 +103,12 @@ def find(
     what raises a measure of generated anatomy while others are held (--from-measure).
     """
     from cxredit_cli.errors import InputError
+    from cxredit_cli.radiographs.geometry import check_fit
     from cxredit_cli.storage.atomic import refuse_folders
     from cxredit_cli.storage.directions import read_direction, write_direction
 
     refuse_folders(output)
-    if fit not in ("crop", "pad"):
-        raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
+    square = check_fit(fit)
     given = [("ORIGINAL and EDITED", original), ("--pairs", pairs), ("--from-measure", from_measure)]
     chosen = [option for option, value in given if value is not None]
     if codes is not None and pairs is None:
@@ -142,9 +141,7 @@ def find(
             from cxredit_cli.latent.many_pairs import find_pairs_direction
 
             how, where = _choose(loaded, method, space)
-            many = find_pairs_direction(
-                loaded, pairs, how, where, steps, cast("Fit", fit), batch, name, ConsoleProgress()
-            )
+            many = find_pairs_direction(loaded, pairs, how, where, steps, square, batch, name, ConsoleProgress())
             found, warning, failed = many.direction, many.warning, many.failed
         else:
             from cxredit_cli.latent.pairs import find_pair_direction
@@ -153,7 +150,7 @@ def find(
             assert edited is not None
             how, where = _choose(loaded, method, space)
             found, warning = find_pair_direction(
-                loaded, original, edited, how, where, steps, cast("Fit", fit), name, ConsoleProgress()
+                loaded, original, edited, how, where, steps, square, name, ConsoleProgress()
             )
     if others:
         from cxredit_cli.latent.comparing import without_others

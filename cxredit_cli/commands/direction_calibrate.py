@@ -2,15 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json
 from cxredit_cli.commands.direction_report import print_calibration
-
-if TYPE_CHECKING:
-    from cxredit_cli.radiographs.geometry import Fit
 
 
 def command(
@@ -46,6 +43,7 @@ def command(
     from cxredit_cli.latent.applying import InversionOptions
     from cxredit_cli.latent.edits import parse_sweep
     from cxredit_cli.latent.responses import default_strengths
+    from cxredit_cli.radiographs.geometry import check_fit
     from cxredit_cli.radiographs.sources import list_sources
     from cxredit_cli.storage.anatomy import load_anatomy
     from cxredit_cli.storage.codes import read_codes
@@ -54,8 +52,7 @@ def command(
 
     if codes is not None and images:
         raise InputError("Give --codes or --images, not both.")
-    if fit not in ("crop", "pad"):
-        raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
+    square = check_fit(fit)
     found = read_direction(direction)
     target = resolve_device(device)
     loaded = load_model(model, target, ("generator", "encoder") if images else ("generator",))
@@ -76,11 +73,12 @@ def command(
     if held is not None:
         measured["real"] = calibration.calibrate_codes(*common, held, n, seed, batch, progress)
     elif sources:
-        inversion = InversionOptions(method, space, steps, fit=cast("Fit", fit))
+        inversion = InversionOptions(method, space, steps, fit=square)
         measured["real"], failed = calibration.calibrate_images(*common, sources, inversion, n, seed, batch, progress)
     write_direction(direction, replace(found, calibration=measured))
     if json:
-        print_json({"direction": str(direction), "name": found.name, "calibration": measured})
+        unread = [{"source": name, "reason": reason} for name, reason in failed]
+        print_json({"direction": str(direction), "name": found.name, "calibration": measured, "failed": unread})
     else:
         for kind, title in (("generated", "Generated"), ("real", "Real")):
             if kind in measured:

@@ -108,7 +108,7 @@ def command(
     from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
     from cxredit_cli.storage.atomic import refuse_folders, write_text
     from cxredit_cli.storage.codes import read_codes
-    from cxredit_cli.storage.dataset import is_prepared, open_images
+    from cxredit_cli.storage.dataset import Dataset, is_prepared, open_images
     from cxredit_cli.storage.models import load_model
 
     if not (realism or dose or reconstruction or code_error or separability):
@@ -128,11 +128,16 @@ def command(
     loaded.generator.synthesis.precision = resolve_precision(precision, target)
     progress = ConsoleProgress()
     padded = loaded.info.get("preprocessing", {}).get("fit") == "pad"
-    dataset = open_images(images, loaded.generator.resolution, "pad" if padded else "crop", progress)
+    dataset: Dataset | None = None
+    labelled = labels
+    if realism or dose or reconstruction or (separability and labels is None):
+        dataset = open_images(images, loaded.generator.resolution, "pad" if padded else "crop", progress)
+        labelled = labels or dataset.path
     split = split or ("val" if is_prepared(images) else "all")
-    report: dict[str, Any] = {"model": loaded.name, "images": str(images), "seed": seed, "precision": precision}
+    used = None if dataset is None else str(images)
+    report: dict[str, Any] = {"model": loaded.name, "images": used, "seed": seed, "precision": precision}
     judge, pictures = load_anatomy(BUNDLED_JUDGE, target), None
-    if realism:
+    if realism and dataset is not None:
         from cxredit_cli.evaluation.evaluating import choose_real, evaluate_realism
 
         real = choose_real(dataset, split, n or REALISM, seed)
@@ -141,7 +146,7 @@ def command(
         if not json:
             stdout.print(f"Realism of {loaded.name} against {images}", markup=False)
             evaluate_report.print_realism(found)
-    if dose:
+    if dose and dataset is not None:
         from cxredit_cli.evaluation.judging import Cohort, evaluate_dose
         from cxredit_cli.latent.edits import parse_sweep
         from cxredit_cli.storage.classifier import bundled_classifier, load_classifier
@@ -172,7 +177,7 @@ def command(
         )
 
         ways = [parse_way(text, loaded) for text in by] if by else default_ways(loaded)
-        if reconstruction:
+        if reconstruction and dataset is not None:
             scans = choose_scans(dataset, judge, split, view, ANY, n or RECONSTRUCTION, seed, batch=batch)
             report["reconstruction"] = evaluate_reconstruction(loaded, judge, scans, ways, batch, progress)
             report["reconstruction"]["notes"] = split_notes(loaded, split, dataset)
@@ -182,11 +187,11 @@ def command(
             report["code_error"] = evaluate_code_error(loaded, ways, n or CODE_ERROR, seed, batch, progress)
             if not json:
                 evaluate_report.print_code_error(report["code_error"])
-    if separability and codes:
+    if separability and codes and labelled is not None:
         from cxredit_cli.evaluation.separating import evaluate_separability
         from cxredit_cli.latent.cohort import read_label_table
 
-        table = read_label_table(labels or dataset.path)
+        table = read_label_table(labelled)
         report["separability"] = []
         for path in codes:
             some = read_codes(path)

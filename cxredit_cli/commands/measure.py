@@ -38,8 +38,8 @@ def command(
     frontal chest X-ray; `problem` says why. AP films enlarge the heart: compare like with like.
     """
     from cxredit_cli.devices import resolve_device
-    from cxredit_cli.errors import InputError
     from cxredit_cli.evaluation.measuring import list_groups, measure_groups, write_table
+    from cxredit_cli.radiographs.geometry import check_fit
     from cxredit_cli.storage.anatomy import load_anatomy
     from cxredit_cli.storage.atomic import refuse_folders
     from cxredit_cli.storage.models import Model, load_model
@@ -50,13 +50,12 @@ def command(
     def load_generator() -> Model:
         return load_model(model, target, parts=("generator",))
 
-    if fit not in ("crop", "pad"):
-        raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
+    square = check_fit(fit)
     groups, skipped = list_groups(inputs, load_generator, sys.stdin, split, label)
     if skipped:
         stderr.print(f"{skipped} contact sheets and grids in the folders are left out.")
     network = load_anatomy(anatomy, target)
-    report = measure_groups(network, groups, "pad" if fit == "pad" else "crop", overlay, batch, ConsoleProgress())
+    report = measure_groups(network, groups, square, overlay, batch, ConsoleProgress())
     write_table(output, report)
     if json:
         print_json(_document(report, output, overlay))
@@ -66,16 +65,14 @@ def command(
 
 
 def _document(report: "MeasureReport", output: Path, overlay: Path | None) -> dict[str, object]:
-    from cxredit_cli.evaluation.anatomy import FIGURES
-
     found = report.anatomy
     images = []
     for index, (given, name) in enumerate(report.rows):
         assert found is not None
-        values = {figure: float(getattr(found, figure)[index]) for figure in FIGURES}
-        figures = {figure: None if value != value else round(value, 5) for figure, value in values.items()}
         problem = found.problem[index]
-        images.append({"input": given, "name": name, **figures, "plausible": not problem, "problem": problem})
+        images.append(
+            {"input": given, "name": name, **found.plain(index), "plausible": not problem, "problem": problem}
+        )
     return {
         "output": str(output),
         "overlay": None if overlay is None else str(overlay),

@@ -55,6 +55,11 @@ class Anatomy:
     def __len__(self) -> int:
         return len(self.problem)
 
+    def plain(self, index: int) -> dict[str, float | None]:
+        """The measures of one image as JSON holds them: rounded, None where unknown."""
+        values = {name: float(getattr(self, name)[index]) for name in FIGURES}
+        return {name: None if np.isnan(value) else round(value, 5) for name, value in values.items()}
+
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
         """The images of all `parts`, in order."""

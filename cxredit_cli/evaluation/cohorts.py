@@ -129,13 +129,9 @@ def rows_with_codes(dataset: Dataset, codes: Codes) -> dict[int, int]:
 
 def take_codes(codes: Codes, rows: list[int]) -> ScanCodes:
     """The codes in `rows` of a file, in this order."""
-    noise, tuning = None, None
-    if codes.header.noise_shapes:
-        layers = [codes.noise(slice(row, row + 1)) or [] for row in rows]
-        noise = [torch.from_numpy(np.concatenate(layer))[:, None] for layer in zip(*layers, strict=True)]
-    if codes.header.tuning_size:
-        deltas = [codes.tuning(slice(row, row + 1)) for row in rows]
-        tuning = torch.from_numpy(np.concatenate([delta for delta in deltas if delta is not None]))
+    layers, deltas = codes.noise(rows), codes.tuning(rows)
+    noise = None if layers is None else [torch.from_numpy(layer)[:, None] for layer in layers]
+    tuning = None if deltas is None else torch.from_numpy(deltas)
     header = codes.header
     how = f"{header.method}, {header.space}" + (f", {header.steps} steps" if header.steps else "")
     return ScanCodes(torch.from_numpy(codes.w[rows]), noise, tuning, f"{how} ({codes.path})")

@@ -64,14 +64,14 @@ def kernel_distance(x: Features, y: Features, seed: int = 0) -> KernelDistance:
     return KernelDistance(_discrepancy(within_x, within_y, between), float(np.std(values)))
 
 
-def precision_recall(real: Features, generated: Features, neighbour: int = NEIGHBOUR) -> PrecisionRecall:
+def precision_recall(real: Features, generated: Features) -> PrecisionRecall:
     """Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991, equations 1 and 2).
 
-    A set covers the balls around its vectors that reach to the k-th nearest other vector of the set; precision is the
+    A set covers the balls around its vectors that reach to the NEIGHBOUR-th nearest other one; precision is the
     share of generated vectors that the real set covers, recall the share of real ones that the generated set covers.
     """
-    _check(real, generated, least=neighbour + 1)
-    return PrecisionRecall(_covered(generated, real, neighbour), _covered(real, generated, neighbour))
+    _check(real, generated, least=NEIGHBOUR + 1)
+    return PrecisionRecall(_covered(generated, real), _covered(real, generated))
 
 
 def _triangle(v: Features) -> Features:
@@ -91,9 +91,9 @@ def _discrepancy(within_x: Features, within_y: Features, between: Features) -> f
     return float(mean_x + mean_y - 2 * between.mean())
 
 
-def _covered(asked: Features, manifold: Features, neighbour: int) -> float:
+def _covered(asked: Features, manifold: Features) -> float:
     """The share of `asked` that lies in a ball of `manifold`."""
-    radii = np.concatenate([np.partition(part, neighbour, axis=1)[:, neighbour] for part in _squares(manifold)])
+    radii = np.concatenate([np.partition(part, NEIGHBOUR, axis=1)[:, NEIGHBOUR] for part in _squares(manifold)])
     inside = np.concatenate([(part <= radii).any(1) for part in _squares(asked, manifold)])
     return float(inside.mean())
 

@@ -60,7 +60,6 @@ def measure_dose(
     originals: Tensor,
     direction: Tensor,
     strengths: Sequence[float],
-    layers: Sequence[int] | None = None,
     batch: int = 32,
     advance: Callable[[int], None] = lambda scans: None,
     classifier: Classifier | None = None,
@@ -82,7 +81,7 @@ def measure_dose(
     step = max(CHUNK // count, 1)
     for start in range(0, len(codes.w), step):
         part = slice(start, start + step)
-        moved = edit(codes.w[part], direction.to(codes.w), rising, generator.num_ws, layers)
+        moved = edit(codes.w[part], direction.to(codes.w), rising, generator.num_ws)
         owner = torch.arange(len(moved)).repeat_interleave(count)
         noise = None if codes.noise is None else [layer[part][owner] for layer in codes.noise]
         tuning = None if codes.tuning is None else codes.tuning[part][owner]

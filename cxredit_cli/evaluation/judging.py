@@ -53,7 +53,6 @@ class Judged:
     """The section of the report, and pictures for its page."""
 
     document: dict[str, Any]
-    dose: Dose
     pictures: Tensor  # [P, S, 1, R, R] of the first scans at every strength
     originals: Tensor  # [P, 1, R, R]
 
@@ -134,7 +133,7 @@ def evaluate_dose(
         "null": summarise_null(random, summary) if randoms else [],
         "notes": [*split_notes(model, cohort.split, dataset), *_classifier_notes(classifier, cohort, dataset)],
     }
-    return Judged(document, found, *_shown(model, codes, scans, vector, strengths, found))
+    return Judged(document, *_shown(model, codes, scans, vector, strengths, found))
 
 
 def describe_classifier(classifier: TrainedClassifier) -> dict[str, Any]:

@@ -94,7 +94,6 @@ class MeasureReport:
     anatomy: Anatomy | None = None  # of these rows
     overlays: list[Path] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
-    skipped: int = 0  # overviews in folders
 
 
 def list_groups(

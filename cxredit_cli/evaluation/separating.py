@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from cxredit_cli.evaluation.anatomy import measure_images
-from cxredit_cli.latent.cohort import Cohort, choose_cohort
+from cxredit_cli.evaluation.anatomy import Anatomy, measure_images
+from cxredit_cli.latent.cohort import Cohort, choose_cohort, originals
 from cxredit_cli.latent.labelling import control_columns, find_labelled_direction
 from cxredit_cli.latent.rank_statistics import auc_interval, roc_auc
 from cxredit_cli.latent.separability import lda
@@ -52,13 +50,8 @@ def evaluate_separability(
 
 def _ctr_alone(codes: Codes, cohort: Cohort, judge: AnatomyNetwork, seed: int, batch: int) -> dict[str, Any] | None:
     """ROC AUC of the CTR of the originals; None where too few have plausible outlines."""
-    ctr: list[NDArray[np.float64]] = []
-    for start in range(0, len(cohort.rows), batch):
-        rows = cohort.rows[start : start + batch]
-        block = codes.originals(slice(int(rows[0]), int(rows[-1]) + 1))[rows - rows[0]]
-        found = measure_images(judge, torch.from_numpy(block.astype(np.float32))[:, None] / 127.5 - 1, batch)
-        ctr.append(np.where(found.plausible, found.ctr, np.nan))
-    values = np.concatenate(ctr)
+    found = Anatomy.join([measure_images(judge, images, batch) for images in originals(codes, cohort, batch)])
+    values = np.where(found.plausible, found.ctr, np.nan)
     known = np.isfinite(values)
     positive = cohort.positive[known]
     if positive.all() or not positive.any():

@@ -18,11 +18,11 @@ from cxredit_cli.inversion.tuning import TuneSettings, delta_size
 from cxredit_cli.progress import Progress
 from cxredit_cli.radiographs.geometry import Fit
 from cxredit_cli.radiographs.write import write_png
-from cxredit_cli.report.grids import image_grid
+from cxredit_cli.report.grids import pairs_grid
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.models import Model
 
-GRID_COLUMNS, GRID_IMAGES = 8, 32
+GRID_IMAGES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def invert_to_file(
     """
     report, side = InvertReport(), model.generator.resolution
     candidates = None
-    pairs: list[torch.Tensor] = []
+    shown: list[tuple[torch.Tensor, torch.Tensor]] = []  # images and their reconstructions
     with CodesWriter(output, options.header(model), expected=len(targets)) as writer:
         waiting = [target for target in targets if target.name not in writer.done_sources]
         held = [target for target in targets if target.name in writer.done_sources]
@@ -133,12 +133,13 @@ def invert_to_file(
                 tuning = None if result.tuning is None else result.tuning.numpy()
                 writer.append(names, result.w.numpy(), *figures, _eight_bits(pixels), noise, tuning)
                 report.rows += zip(names, result.psnr.tolist(), result.ssim.tolist(), strict=True)
-                if grid is not None and sum(map(len, pairs)) < GRID_IMAGES:
-                    pairs.append(torch.stack([images, result.reconstructions], dim=1))
+                if grid is not None and sum(len(part) for part, _ in shown) < GRID_IMAGES:
+                    shown.append((images, result.reconstructions))
             progress.advance(len(held) + min(first + options.batch, len(waiting)))
         progress.finish()
-    if grid is not None and pairs:
-        write_png(grid, _grid(torch.cat(pairs)[:GRID_IMAGES]), {"Description": _caption(model), "Model": model.name})
+    if grid is not None and shown:
+        upper, lower = (torch.cat(parts)[:GRID_IMAGES] for parts in zip(*shown, strict=True))
+        write_png(grid, pairs_grid(upper, lower), {"Description": _caption(model), "Model": model.name})
     return report
 
 
@@ -155,13 +156,6 @@ def _check_held(
 
 def _eight_bits(pixels: np.typing.NDArray[np.float32]) -> np.typing.NDArray[np.uint8]:
     return np.rint(pixels * 255).astype(np.uint8)
-
-
-def _grid(pairs: torch.Tensor) -> np.typing.NDArray[np.float32]:
-    """Rows of originals, each above the row of their reconstructions: [N, 2, 1, R, R] to one picture."""
-    columns = min(GRID_COLUMNS, len(pairs))
-    rows = [image_grid(row[:, kind], columns) for row in torch.split(pairs, columns) for kind in (0, 1)]
-    return np.concatenate(rows)
 
 
 def _caption(model: Model) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxredit_cli.errors import InputError
-from cxredit_cli.radiographs.geometry import Fit, fit_square
+from cxredit_cli.radiographs.geometry import Fit, check_fit, fit_square
 from cxredit_cli.radiographs.sources import Source, list_sources
 from cxredit_cli.storage.dataset import Dataset, is_prepared
 from cxredit_cli.storage.reading import read_all
@@ -66,10 +66,9 @@ def list_targets(
 
 def choose_fit(targets: Sequence[Target], fit: str | None) -> Fit:
     """How pictures become square: `fit`, else as the datasets were made, else crop; raises InputError for a mixture."""
-    if fit not in (None, "crop", "pad"):
-        raise InputError(f"--fit must be crop or pad, but it is '{fit}'.")
+    asked = set() if fit is None else {check_fit(fit)}
     made = {str(row.dataset.attributes.get("fit", "crop")) for row in targets if isinstance(row, DatasetRow)}
-    wanted = made | ({fit} if fit else set())
+    wanted = made | asked
     if len(wanted) > 1:
         raise InputError("Codes of one file need one --fit, but the dataset and the option differ: crop and pad.")
     return "pad" if wanted == {"pad"} else "crop"

@@ -53,18 +53,18 @@ def calibrate_codes(
     batch: int = 32,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """The same on `n` codes of a file, drawn by `seed` where it holds more; fitted noise goes with them."""
+    """The same on `n` codes of a file, drawn by `seed` where it holds more, with their fitted noise and tuning."""
     rows = _draw(len(codes), n, seed)
     step = _Counter(progress, "Calibrating on codes", len(rows), strengths)
+    vector = torch.from_numpy(direction.direction)
     parts = []
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
-        noise = None
-        if codes.header.noise_shapes:
-            layers = [codes.noise(slice(row, row + 1)) or [] for row in part]
-            noise = [torch.from_numpy(np.concatenate(layer))[:, None] for layer in zip(*layers, strict=True)]
-        w, vector = torch.from_numpy(codes.w[part]), torch.from_numpy(direction.direction)
-        parts.append(respond(model.generator, network, w, vector, strengths, noise=noise, batch=batch, advance=step))
+        layers, deltas = codes.noise(part), codes.tuning(part)
+        noise = None if layers is None else [torch.from_numpy(layer)[:, None] for layer in layers]
+        tuning = None if deltas is None else torch.from_numpy(deltas)
+        w = torch.from_numpy(codes.w[part])
+        parts.append(respond(model.generator, network, w, vector, strengths, noise, tuning, batch, step))
     step.finish()
     header = codes.header
     return _result(parts) | {"what": f"{len(rows)} codes ({header.method}, {header.space})", "seed": seed}

@@ -1,7 +1,7 @@
 """Directions that nobody named: the main axes of W, and what the style weights amplify most."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -128,7 +128,7 @@ def discover(
         calibration: dict[str, Any] = summarise(moved)
         if (calibration["slope"] or 0) < 0:
             vector = -vector
-            calibration = summarise(replace(moved, measures={k: v[:, ::-1] for k, v in moved.measures.items()}))
+            calibration = summarise(moved.reversed())
         found.append(
             Direction(
                 direction=vector.astype(np.float32),
@@ -138,7 +138,7 @@ def discover(
                 sources=[f"{PCA_SAMPLES} random codes, seed {seed}" if method == "pca" else "the style weights"],
                 statistics={"weight": component.weight, "deviation": component.deviation, "number": number},
                 model=model.name,
-                calibration={"generated": calibration | {"seed": seed}},
+                calibration={"generated": calibration | {"what": f"{images} generated images", "seed": seed}},
             )
         )
     progress.finish()

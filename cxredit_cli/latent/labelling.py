@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
 from cxredit_cli.errors import InputError
-from cxredit_cli.latent.cohort import Cohort
+from cxredit_cli.latent.cohort import Cohort, originals
 from cxredit_cli.latent.controls import Controls
 from cxredit_cli.latent.labelled import LabelMethod, labelled_direction
 from cxredit_cli.latent.measures import MEASURES, measure_pictures
@@ -96,14 +95,13 @@ def _measure_originals(
     """MEASURES of what was inverted; empty where the outlines are implausible, so that the code is left out."""
     cells: dict[str, list[str]] = {name: [] for name in MEASURES}
     progress.start("Measuring originals", len(cohort.rows))
-    for start in range(0, len(cohort.rows), BATCH):
-        rows = cohort.rows[start : start + BATCH]
-        block = codes.originals(slice(int(rows[0]), int(rows[-1]) + 1))[rows - rows[0]]
-        images = torch.from_numpy(block.astype(np.float32))[:, None] / 127.5 - 1
+    done = 0
+    for images in originals(codes, cohort, BATCH):
         found, plausible = measure_pictures(network, images, BATCH)
         for name, values in found.items():
             cells[name] += [_cell(value) if good else "" for value, good in zip(values, plausible, strict=True)]
-        progress.advance(start + len(rows))
+        done += len(images)
+        progress.advance(done)
     progress.finish()
     return cells
 

@@ -1,6 +1,5 @@
 """From a table of image pairs to the direction that they share."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cxredit_cli.errors import InputError, UnreadableImageError
+from cxredit_cli.errors import InputError
 from cxredit_cli.inversion.encode import Space
 from cxredit_cli.inversion.invert import Method
 from cxredit_cli.latent.directions import mean_pair_direction
@@ -21,6 +20,7 @@ from cxredit_cli.radiographs.sources import Source
 from cxredit_cli.storage.codes import Codes
 from cxredit_cli.storage.directions import Direction
 from cxredit_cli.storage.models import Model
+from cxredit_cli.storage.tables import read_csv
 
 COLUMNS = ("original", "edited")
 
@@ -38,11 +38,7 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
     """The cells of the columns `original` and `edited` of a CSV. Raises InputError where there are none."""
     if not path.is_file():
         raise InputError(f"The table of pairs {path} does not exist; give a CSV with the columns original and edited.")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if any(cell.strip() for cell in line)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is no CSV text in UTF-8; export it again as CSV.") from error
+    lines = read_csv(path)
     header = [cell.strip().lower() for cell in lines[0]] if lines else []
     if not set(COLUMNS) <= set(header):
         raise InputError(f"{path} has the columns {', '.join(header) or '(none)'}; expected original and edited.")
@@ -88,7 +84,7 @@ def find_pairs_direction(
         for pair in pairs[start : start + at_once]:
             try:
                 both = [fit_square(read_radiograph(Source(folder / given)).pixels, side, fit) for given in pair]
-            except (UnreadableImageError, InputError) as error:
+            except InputError as error:
                 failed.append((" -> ".join(pair), str(error)))
                 continue
             if np.array_equal(both[0], both[1]):

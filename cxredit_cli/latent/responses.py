@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cxredit_cli.inversion.tuning import synthesize_tuned
 from cxredit_cli.latent.edits import edit
 from cxredit_cli.latent.generation import random_codes
 from cxredit_cli.latent.measures import MEASURES, measure_pictures
@@ -18,6 +19,7 @@ from cxredit_cli.networks.generator import Generator
 Floats = NDArray[np.float64]
 
 SPREAD_SAMPLES = 1024
+STRENGTHS = 7  # measured where none are asked for
 HALFWAY = 0.5  # of the root mean square distance of a random code from the mean code: an edit still looks like a chest
 
 
@@ -39,6 +41,11 @@ class Responses:
         """[N]: the outlines are plausible at every strength, so that every curve is of the same images."""
         return np.asarray(self.plausible.all(axis=1))
 
+    def reversed(self) -> "Responses":
+        """The same codes along the opposite direction."""
+        measures = {name: values[:, ::-1] for name, values in self.measures.items()}
+        return Responses(0.0 - self.strengths[::-1], measures, self.plausible[:, ::-1])
+
     def slopes(self, name: str) -> Floats:
         """The least-squares slope [M], a unit of strength, of each image that is plausible throughout."""
         centred = self.strengths - self.strengths.mean()
@@ -59,10 +66,10 @@ def widest(generator: Generator, rows: int) -> float:
     return float(f"{1.25 * reach(generator, rows):.2g}")
 
 
-def default_strengths(generator: Generator, rows: int, count: int = 7) -> list[float]:
-    """`count` strengths at equal distances over +-`reach`, rounded to two digits."""
+def default_strengths(generator: Generator, rows: int) -> list[float]:
+    """STRENGTHS of them at equal distances over +-`reach`, rounded to two digits."""
     end = float(f"{reach(generator, rows):.2g}")
-    return [round(float(value), 4) for value in np.linspace(-end, end, count)]
+    return [round(float(value), 4) for value in np.linspace(-end, end, STRENGTHS)]
 
 
 @torch.no_grad()
@@ -72,27 +79,31 @@ def respond(
     w: Tensor,
     direction: Tensor,
     strengths: Sequence[float],
-    layers: Sequence[int] | None = None,
     noise: Sequence[Tensor] | None = None,
+    tuning: Tensor | None = None,
     batch: int = 32,
     advance: Callable[[int], None] | None = None,
 ) -> Responses:
     """Measure the pictures of codes [N, L, D] moved by each strength (0 is added) along `direction` [1 or num_ws, D].
 
-    `noise` is fitted noise, one [N, 1, H, W] a layer; `advance` is told how many pictures were made since.
+    `noise` is fitted noise, one [N, 1, H, W] a layer, and `tuning` [N, K] what bends the generator for each code;
+    `advance` is told how many pictures were made since.
     """
     rising = sorted({*map(float, strengths), 0.0})
-    moved = edit(w.float().cpu(), direction.float().cpu(), rising, generator.num_ws, layers)
+    moved = edit(w.float().cpu(), direction.float().cpu(), rising, generator.num_ws)
     device = generator.mapping.w_avg.device
     flat = moved.flatten(0, 1)
     owner = torch.arange(len(w)).repeat_interleave(len(rising))
     parts: list[dict[str, Floats]] = []
     plausible: list[NDArray[np.bool_]] = []
     for start in range(0, len(flat), batch):
-        part = slice(start, start + batch)
-        fitted = "const" if noise is None else [layer[owner[part]].to(device) for layer in noise]
-        images = generator.synthesis(flat[part].to(device), fitted).clamp(-1, 1)
-        found, good = measure_pictures(network, images, batch)
+        here, rows = flat[start : start + batch].to(device), owner[start : start + batch]
+        fitted = None if noise is None else [layer[rows].to(device) for layer in noise]
+        if tuning is None:
+            images = generator.synthesis(here, fitted or "const")
+        else:
+            images = synthesize_tuned(generator, here, fitted, tuning[rows])
+        found, good = measure_pictures(network, images.clamp(-1, 1), batch)
         parts.append(found)
         plausible.append(good)
         if advance is not None:

@@ -26,7 +26,6 @@ class Solution:
     value: Floats  # [N] of the measure there
     start: Floats  # [N] of the measure at strength 0
     reached: NDArray[np.bool_]  # [N] within the tolerance
-    rounds: int
 
 
 def solve(
@@ -53,22 +52,19 @@ def solve(
         _Search(float(value), float(target), slope, limit, tolerance)
         for value, target in zip(start, targets, strict=True)
     ]
-    done = 1
-    while done < rounds:
+    for _ in range(rounds - 1):
         wanted = {row: strength for row, search in enumerate(searches) if (strength := search.next()) is not None}
         if not wanted:
             break
         chosen = np.array(list(wanted), dtype=np.int64)
         for row, value in zip(chosen, measure(chosen, np.array(list(wanted.values()))), strict=True):
             searches[row].add(wanted[int(row)], float(value))
-        done += 1
     best = [search.best for search in searches]
     return Solution(
         strength=np.array([strength for strength, _ in best]),
         value=np.array([value for _, value in best]),
         start=start,
         reached=np.array([search.reached for search in searches], dtype=np.bool_),
-        rounds=done,
     )
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
-from cxredit_cli.devices import cpu_has_bfloat16, cpu_has_matrix_tiles
+from cxredit_cli.processor import cpu_has_bfloat16, cpu_has_matrix_tiles
 
 MIN_CHANNELS = 128  # measured: 64 gain little, and fewer lose
 MIN_PIXELS = 256  # of the batch: with fewer, reading the weights is what takes the time

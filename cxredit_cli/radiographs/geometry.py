@@ -1,6 +1,6 @@
 """From any rectangle to the network's square, without aliasing and without distortion."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,14 @@ from PIL import Image
 from cxredit_cli.errors import InputError
 
 Fit = Literal["crop", "pad"]
+
+
+def check_fit(word: str) -> Fit:
+    """Raise InputError unless the word of an option `--fit` is one of Fit."""
+    for known in get_args(Fit):
+        if word == known:
+            return known  # type: ignore[no-any-return]
+    raise InputError(f"--fit must be crop or pad, but it is '{word}'.")
 
 
 def fit_square(pixels: NDArray[np.float32], resolution: int, fit: Fit = "crop") -> NDArray[np.float32]:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxredit_cli.evaluation.anatomy import FIGURES
 from cxredit_cli.latent.demonstrating import BUNDLED_RADIOGRAPH, Demonstration
 from cxredit_cli.latent.edits import strength_label
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG
@@ -106,8 +105,7 @@ def _context(shown: Demonstration, model: Model, direction: Direction) -> dict[s
             }
         )
     for index, state in enumerate(states):
-        values = {figure: float(getattr(shown.anatomy, figure)[index]) for figure in FIGURES}
-        state["figures"] = {name: None if np.isnan(value) else round(value, 5) for name, value in values.items()}
+        state["figures"] = shown.anatomy.plain(index)
         state["problem"] = shown.anatomy.problem[index]
         state["outlines"] = _outlines(shown.masks[index])
     plot = _plot(shown)

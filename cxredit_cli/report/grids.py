@@ -19,6 +19,13 @@ def image_grid(images: Tensor, columns: int) -> NDArray[np.float32]:
     return pixels
 
 
+def pairs_grid(upper: Tensor, lower: Tensor, columns: int = 8) -> NDArray[np.float32]:
+    """Rows of `upper` [N, 1, H, W], each above the row of what belongs to it in `lower`; fewer columns for fewer."""
+    columns = min(columns, len(upper))
+    rows = zip(torch.split(upper, columns), torch.split(lower, columns), strict=True)
+    return np.concatenate([image_grid(part, columns) for row in rows for part in row])
+
+
 def thin(folder: Path, pattern: str, most: int = 100) -> None:
     """Delete every second of the files that match `pattern`, by name, once there are more than `most`.
 

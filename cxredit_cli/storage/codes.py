@@ -23,6 +23,7 @@ from cxredit_cli.storage.hdf5 import open_hdf5, replace_hdf5, sync
 
 SCHEMA = "cxredit-codes"
 VERSION = 1
+Rows = slice | Sequence[int] | NDArray[np.int64]  # of a file; indices in any order
 # What all codes of one file have in common, beside the generator.
 SAME = (
     *("method", "space", "steps", "seed", "preprocessing", "noise_shapes", "search", "tuning_size", "shard"),
@@ -76,25 +77,33 @@ class Codes:
         """Raise MismatchError unless the codes belong to the generator with `fingerprint`."""
         self.header.check_generator(fingerprint, self.path)
 
-    def originals(self, rows: slice) -> NDArray[np.uint8]:
+    def originals(self, rows: Rows) -> NDArray[np.uint8]:
         """What was inverted, uint8 [n, R, R], for rows of the file."""
         with open_hdf5(self.path, SCHEMA, VERSION) as file:
-            return np.asarray(file["original"][rows], dtype=np.uint8)
+            return np.asarray(_take(file["original"], rows), dtype=np.uint8)
 
-    def noise(self, rows: slice) -> list[NDArray[np.float32]] | None:
+    def noise(self, rows: Rows) -> list[NDArray[np.float32]] | None:
         """Fitted noise, one float32 [n, H, W] a noise layer; None where none was fitted."""
         if not self.header.noise_shapes:
             return None
         with open_hdf5(self.path, SCHEMA, VERSION) as file:
             layers = range(len(self.header.noise_shapes))
-            return [np.asarray(file[f"noise/{layer}"][rows], dtype=np.float32) for layer in layers]
+            return [np.asarray(_take(file[f"noise/{layer}"], rows), dtype=np.float32) for layer in layers]
 
-    def tuning(self, rows: slice) -> NDArray[np.float16] | None:
+    def tuning(self, rows: Rows) -> NDArray[np.float16] | None:
         """Deltas of the generator's weights, float16 [n, K] (`inversion.tuning`); None where it was not tuned."""
         if not self.header.tuning_size:
             return None
         with open_hdf5(self.path, SCHEMA, VERSION) as file:
-            return np.asarray(file["tuning"][rows], dtype=np.float16)
+            return np.asarray(_take(file["tuning"], rows), dtype=np.float16)
+
+
+def _take(column: h5py.Dataset, rows: Rows) -> NDArray[Any]:
+    """Rows in the order asked for; HDF5 itself takes rising ones alone."""
+    if isinstance(rows, slice):
+        return np.asarray(column[rows])
+    rising, places = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
+    return np.asarray(column[rising])[places]
 
 
 def read_codes(path: Path) -> Codes:

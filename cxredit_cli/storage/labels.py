@@ -1,12 +1,12 @@
 """Label tables: the CSVs of NIH ChestX-ray14 and CheXpert, and plain ones, as rows of one kind."""
 
-import csv
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cxredit_cli.errors import InputError
+from cxredit_cli.storage.tables import read_csv
 
 CHEXPERT_OBSERVATIONS = (
     "No Finding",
@@ -116,11 +116,7 @@ def read_labels(path: Path) -> LabelTable:
     """
     if not Path(path).is_file():
         raise InputError(f"The label table {path} does not exist; give a CSV file with --labels.")
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if any(cell.strip() for cell in line)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is no CSV text in UTF-8; export it again as CSV.") from error
+    lines = read_csv(Path(path))
     if len(lines) < 2:
         raise InputError(f"{path} holds no rows; expected a header and one row an image.")
     header = [cell.strip() for cell in lines[0]]

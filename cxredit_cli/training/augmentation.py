@@ -13,6 +13,7 @@ MAX_ANGLE = 0.12  # radians, about 7 degrees
 LOG2_SCALE_STD = 0.12
 BRIGHTNESS_STD = 0.15  # of the range [-1, 1]
 LOG2_CONTRAST_STD = 0.3
+KIMG_TO_ONE = 500  # thousands of images in which p may rise from 0 to 1
 
 
 def augment(images: Tensor, p: Tensor) -> Tensor:
@@ -38,11 +39,11 @@ def augment(images: Tensor, p: Tensor) -> Tensor:
     return moved * per_image(contrast) + per_image(brightness)
 
 
-def adapt_p(p: Tensor, real_sign: Tensor, images_seen: int, target: float, kimg_to_one: float = 500.0) -> Tensor:
+def adapt_p(p: Tensor, real_sign: Tensor, images_seen: int, target: float) -> Tensor:
     """The next p in [0, 1): raised while the mean sign of D on reals exceeds `target`, lowered below it.
 
-    p moves by at most images_seen / (1000 * kimg_to_one). Capped at 0.8, beyond which augmentations leak into the
+    p moves by at most images_seen / (1000 * KIMG_TO_ONE). Capped at 0.8, beyond which augmentations leak into the
     generated images (section 3.2).
     """
-    step = torch.sign(real_sign - target) * (images_seen / (kimg_to_one * 1000))
+    step = torch.sign(real_sign - target) * (images_seen / (KIMG_TO_ONE * 1000))
     return (p + step).clamp(0.0, 0.8)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,11 +12,11 @@ from cxredit_cli.inversion.encode import all_passes
 from cxredit_cli.networks.encoder import Encoder
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.radiographs.write import write_png
-from cxredit_cli.report.grids import image_grid
+from cxredit_cli.report.grids import pairs_grid
 from cxredit_cli.training.gan import iteration_seed
 
 BATCH = 16
-GRID_COLUMNS, GRID_ROWS = 8, 2
+GRID_IMAGES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +56,10 @@ class Probes:
 
     def save_grid(self, path: Path, encoder: Encoder, generator: Generator, model: str) -> None:
         """Write rows of held-out images, below each row its reconstructions."""
-        images = self.images[: GRID_COLUMNS * GRID_ROWS]
+        images = self.images[:GRID_IMAGES]
         reconstructions, _ = reconstruct(encoder, generator, images)
-        rows = zip(torch.split(images, GRID_COLUMNS), torch.split(reconstructions, GRID_COLUMNS), strict=True)
-        columns = min(GRID_COLUMNS, len(images))
-        pixels = np.concatenate([image_grid(part, columns) for row in rows for part in row])
         text = {"Description": "Held-out radiographs; below each its synthetic reconstruction", "Model": model}
-        write_png(path, pixels, text)
+        write_png(path, pairs_grid(images, reconstructions), text)
 
 
 @torch.no_grad()

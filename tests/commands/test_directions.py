@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from cxredit_cli.app import app
 from cxredit_cli.commands.direction_report import print_found
 from cxredit_cli.evaluation.anatomy import FIGURES, Anatomy
+from cxredit_cli.inversion.tuning import delta_size, synthesize_tuned
 from cxredit_cli.latent import measures
 from cxredit_cli.latent.generation import random_codes
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
@@ -52,11 +53,12 @@ def cohort(tmp_path: Path, model: Model) -> np.ndarray:
     return w
 
 
-def write_codes(path: Path, model: Model, names: list[str], w: np.ndarray) -> None:
+def write_codes(path: Path, model: Model, names: list[str], w: np.ndarray, tuning: np.ndarray | None = None) -> None:
     figures = np.full(len(names), 25, dtype=np.float32)
-    header = CodesHeader(model.fingerprint, "optimize", "w", 1, 32, resolution=8, model=model.name)
+    size = 0 if tuning is None else tuning.shape[1]
+    header = CodesHeader(model.fingerprint, "optimize", "w", 1, 32, resolution=8, model=model.name, tuning_size=size)
     with CodesWriter(path, header) as writer:
-        writer.append(names, w, figures, figures / 40, np.zeros((len(names), 8, 8), np.uint8))
+        writer.append(names, w, figures, figures / 40, np.zeros((len(names), 8, 8), np.uint8), tuning=tuning)
 
 
 def test_labelled_codes_with_a_control(run, cohort: np.ndarray, model: Model) -> None:
@@ -179,7 +181,30 @@ def test_calibration_is_measured_and_kept(run, data: Path, model: Model, tiny_mo
     result = run(*common, "--images", "scan.png", "--images", "broken.png", "--steps", 5)
     assert result.exit_code == 1
     assert "broken.png: " in result.stderr
+    document = json.loads(run(*common, "--images", "broken.png", "--images", "scan.png", "--steps", 1, "--json").stdout)
+    assert [row["source"] for row in document["failed"]] == ["broken.png"]
     assert read_direction(Path("direction.h5")).calibration["real"]["what"] == "1 images (optimize, w)"
+
+
+def test_tuned_codes_are_calibrated_by_the_tuned_generator(
+    run, model: Model, tiny_model_dir: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(measures, "measure_images", bright_hearts)
+    axis = torch.eye(32)[:1]
+    write_direction(Path("direction.h5"), Direction(axis.numpy(), "Heart", "lda", model.fingerprint))
+    w = random_codes(model.generator, 7, range(3))
+    deltas = np.random.default_rng(0).normal(0, 0.3, (3, delta_size(model.generator, 1))).astype(np.float16)
+    write_codes(Path("codes.h5"), model, ["a.png", "b.png", "c.png"], w.numpy(), deltas)
+    common = ("calibrate", "--model", tiny_model_dir, "-n", 3, "--batch", 2, "--sweep", "0:2:2")
+    result = run(*common, "--codes", "codes.h5", "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["failed"] == []
+    pictures = [synthesize_tuned(model.generator, w + s * axis, None, torch.from_numpy(deltas)) for s in (0, 2)]
+    curve = [0.45 + 0.1 * float(picture.clamp(-1, 1).mean()) for picture in pictures]
+    assert document["calibration"]["real"]["ctr"] == pytest.approx(curve, abs=1e-5)
+    plain = 0.45 + 0.1 * float(model.generator.synthesis(w).clamp(-1, 1).mean())
+    assert abs(plain - curve[0]) > 1e-3
 
 
 def test_help_names_the_commands_and_the_short_form(run) -> None:

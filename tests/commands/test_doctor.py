@@ -2,16 +2,21 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pydicom.pixels import get_decoder
 from pydicom.uid import JPEG2000Lossless
 from typer.testing import CliRunner
 
 from cxredit_cli.app import app
+from cxredit_cli.devices import device_name
+from cxredit_cli.processor import cpu_has_bfloat16
 from cxredit_cli.storage import models
 
 
@@ -36,6 +41,17 @@ def test_it_finds_packages_devices_decoders_and_the_model(tiny_model_dir: Path) 
     # The tiny model has no encoder and no direction, and apply and invert do without.
     remedies = {missing["remedy"] for missing in found["missing"]}
     assert {"cxredit train-encoder", "cxredit direction ORIGINAL EDITED"} <= remedies
+
+
+def test_the_processor_is_known_without_torch() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; from cxredit_cli.diagnosis import diagnose; "
+        "cpu = diagnose(None).cpu; print(cpu.model, cpu.bfloat16, sep='|')"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    model, bfloat16 = finished.stdout.splitlines()[-1].split("|")
+    assert model == device_name(torch.device("cpu"))
+    assert bfloat16 == str(cpu_has_bfloat16())
 
 
 def test_the_text_says_the_same(tiny_model_dir: Path) -> None:

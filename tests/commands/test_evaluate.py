@@ -209,7 +209,7 @@ def test_ways_of_inverting_side_by_side(run, scans: Path) -> None:
     assert "must be METHOD,SPACE,STEPS" in result.stderr
 
 
-def test_labels_in_codes_held_out_by_patient(run, tiny_model_dir: Path, scans: Path) -> None:
+def test_labels_in_codes_held_out_by_patient(run, tiny_model_dir: Path) -> None:
     random = np.random.default_rng(0)
     w = random.standard_normal((40, 1, 32)).astype(np.float32)
     w[:20, 0, 3] += 4
@@ -221,14 +221,27 @@ def test_labels_in_codes_held_out_by_patient(run, tiny_model_dir: Path, scans: P
     rows = [f"{name},{'Large' if index < 20 else 'Small'},p{index},{index % 7}" for index, name in enumerate(names)]
     Path("labels.csv").write_text("\n".join(["name,labels,patient_id,age", *rows]) + "\n")
     options = ("--codes", "codes.h5", "--labels", "labels.csv", "--positive", "Large", "--negative", "Small")
-    result = run("--separability", "--images", scans, *options, "--permutations", "9", "--control", "age")
-    assert result.exit_code == 0, result.output
+    result = run("--separability", *options, "--permutations", "9", "--control", "age")
+    assert result.exit_code == 0, result.output  # without any dataset.h5
     assert "with age taken out" in result.stdout
-    (section,) = json.loads(Path("evaluation.json").read_text())["separability"]
+    report = json.loads(Path("evaluation.json").read_text())
+    assert report["images"] is None
+    assert "Real images" not in Path("evaluation.html").read_text()
+    (section,) = report["separability"]
     assert section["auc"] > 0.9
     assert section["controlled"]["auc"] > 0.9
     assert section["p_value"] == pytest.approx(0.1)
     assert section["ctr_alone"] is None  # black pictures
-    result = run("--separability", "--images", scans)
-    assert result.exit_code == 2
-    assert "needs --codes" in result.stderr
+    for words, arguments in {
+        "needs --codes": ("--separability",),
+        "dataset.h5 does not exist": ("--separability", "--codes", "codes.h5"),  # whose labels are wanted
+    }.items():
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert words in result.stderr
+
+
+def test_the_codes_of_synthetic_images_need_no_dataset(run) -> None:
+    result = run("--code-error", "-n", "2", "--by", "optimize,w,1")
+    assert result.exit_code == 0, result.output
+    assert "code_error" in json.loads(Path("evaluation.json").read_text())

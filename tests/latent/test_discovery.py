@@ -1,5 +1,6 @@
 """Unsupervised directions against eigenvectors computed by hand, and what is measured of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,23 @@ def test_principal_components_are_those_of_mapped_codes(model: Model) -> None:
         assert abs(component.vector @ right[index]) == pytest.approx(1, abs=1e-6)
         assert component.deviation == pytest.approx(singular[index] / 20, rel=1e-4)  # sqrt(400)
         assert component.weight == pytest.approx(singular[index] ** 2 / np.square(singular).sum(), rel=1e-4)
+
+
+def test_what_is_stored_is_of_the_direction_as_it_points(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dark_pictures_fail(network: object, images: torch.Tensor, batch: int = 32) -> Anatomy:
+        found = bright_hearts(network, images)
+        return replace(found, problem=["dark" if ctr < 0.45 else "" for ctr in found.ctr])
+
+    monkeypatch.setattr(measures, "measure_images", dark_pictures_fail)
+    codes = random_codes(model.generator, 2, range(9))
+    for direction in discover(model, None, "pca", 6, images=9, seed=2):
+        stored = direction.calibration["generated"]
+        again = summarise(
+            respond(model.generator, None, codes, torch.from_numpy(direction.direction), stored["strengths"])
+        )
+        for name in ("plausible", "ctr", "slope"):
+            assert stored[name] == pytest.approx(again[name], abs=1e-5)
+        assert stored["what"] == "9 generated images"
 
 
 @pytest.mark.parametrize("method", ["pca", "sefa"])

@@ -5,13 +5,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cxredit_cli.report.grids import image_grid, thin
+from cxredit_cli.report.grids import image_grid, pairs_grid, thin
 
 
 def test_images_stand_in_reading_order_and_missing_ones_are_black() -> None:
     images = torch.tensor([-1.0, 0.0, 1.0])[:, None, None, None].expand(3, 1, 2, 2)
     expected = np.array([[0, 0.5], [1, 0]], dtype=np.float32).repeat(2, axis=0).repeat(2, axis=1)
     np.testing.assert_allclose(image_grid(images, columns=2), expected)
+
+
+def test_pairs_stand_row_above_row() -> None:
+    upper = torch.tensor([-1.0, 0.0, 1.0])[:, None, None, None]
+    expected = np.array([[0, 0.5], [1, 0.5], [1, 0], [0, 0]], dtype=np.float32)
+    np.testing.assert_allclose(pairs_grid(upper, -upper, columns=2), expected)
+    assert pairs_grid(upper, -upper).shape == (2, 3)
 
 
 def test_a_long_run_keeps_a_bounded_record(tmp_path: Path) -> None:

@@ -51,6 +51,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert noise is not None
     for layer, expected in zip(noise, second["noise"], strict=True):
         np.testing.assert_array_equal(layer, expected)
+    rows = [2, 0, 0]
+    np.testing.assert_array_equal(
+        codes.originals(rows), np.stack([codes.originals(slice(row, row + 1))[0] for row in rows])
+    )
+    mixed = codes.noise(np.array(rows))
+    assert mixed is not None
+    for layer, *expected in zip(mixed, second["noise"], first["noise"], strict=True):
+        np.testing.assert_array_equal(layer, np.stack([expected[0][0], expected[1][0], expected[1][0]]))
     with h5py.File(path) as file:  # a closed file has exactly the rows, so that any program can use it
         assert file["w"].shape == (3, 4, 8)
         assert file["source"].asstr()[0] == "a.png"
