@@ -13,7 +13,6 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
 ) -> None:
     """Print the cosines of directions; one of W counts as the same step in every layer of W+."""
-    from rich.markup import escape
     from rich.table import Table
 
     from cxredit_cli.errors import InputError
@@ -31,9 +30,12 @@ def command(
         ]
         print_json({"directions": listed, "cosines": cosines.tolist(), "chance": chance})
         return
-    table = Table("", *(str(number) for number in range(1, len(found) + 1)))
-    for number, ((path, direction), row) in enumerate(zip(found, cosines, strict=True), start=1):
+    # The names stand above the table, which so is no wider than a log or a pipe.
+    for number, (path, direction) in enumerate(found, start=1):
         space = "W" if len(direction.direction) == 1 else "W+"
-        table.add_row(escape(f"{number} {path}: {direction.name}, {space}"), *(f"{value:+.2f}" for value in row))
+        stdout.print(f"{number} {path}: {direction.name}, {space}", markup=False, soft_wrap=True)
+    table = Table("", *(str(number) for number in range(1, len(found) + 1)))
+    for number, row in enumerate(cosines, start=1):
+        table.add_row(str(number), *(f"{value:+.2f}" for value in row))
     stdout.print(table)
     stdout.print(f"Two random directions have a cosine of {chance:.2f} either way (standard deviation).")
