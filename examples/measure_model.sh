@@ -6,7 +6,7 @@
 #
 # DATASET is what the model was trained with, IMAGES the folder of its PNGs (hearts are enlarged on some). Writes to
 # $OUTPUT. Stop it at any moment and start it again: it carries on with what is missing. Hours on one core, most of them
-# for reconstructions; RECONSTRUCTED=100 saves two.
+# for reconstructions; RECONSTRUCTED=100 saves half of it.
 set -euo pipefail
 
 CXREDIT=${CXREDIT:-cxredit}
@@ -16,7 +16,7 @@ DATASET=$(realpath "${DATASET:?a dataset of cxredit prepare}")
 IMAGES=$(realpath "${IMAGES:?the folder of its images}")
 ALL_VIEWS=${ALL_VIEWS:+$(realpath "$ALL_VIEWS")}
 MODEL=${MODEL:+$(realpath "$MODEL")}
-RECONSTRUCTED=${RECONSTRUCTED:-500} # unseen scans for realism and reconstruction
+RECONSTRUCTED=${RECONSTRUCTED:-500} # unseen scans for realism; for reconstruction at most, one a patient
 SCANS=${SCANS:-100}                 # unseen No Finding PA scans that are edited, one a patient
 NEGATIVES=${NEGATIVES:-500}         # No Finding images of the labelled cohort
 PAIRS=${PAIRS:-24}                  # films of training patients whose hearts are enlarged
@@ -117,6 +117,9 @@ done
 
 # 5. Realism and reconstruction, the long ones.
 step realism evaluate --realism -n "$RECONSTRUCTED" -o realism.json
-step reconstruction evaluate --reconstruction --code-error -n "$RECONSTRUCTED" -o reconstruction.json \
+step code-error run evaluate --code-error -n 24 -o code-error.json --by encoder --by hybrid,w,75 --by optimize,w+,150
+step reconstruction evaluate --reconstruction -n "$RECONSTRUCTED" -o reconstruction.json \
     --by encoder --by hybrid,w,50 --by optimize,w+,150
+step tuned run invert "$DATASET" --split val --view PA --label "No Finding" --limit 32 --method optimize --space w+ \
+    --steps 150 --fit-noise --tune --tune-steps 200 --tune-rank 16 -o tuned.h5
 echo "Everything is in $OUTPUT." >&2
