@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from cxredit_cli.inversion.curvature import FILE, SEED, basis, curvature, search_basis
 from cxredit_cli.inversion.optimize import Settings, optimize
@@ -59,11 +61,12 @@ def test_it_is_measured_once_and_kept_with_the_model(model: Model, monkeypatch: 
 @pytest.mark.parametrize("damage", ["another generator", "cut short"])
 def test_what_does_not_belong_to_the_generator_is_measured_again(model: Model, damage: str) -> None:
     first = search_basis(model)
+    path = model.path / FILE
     if damage == "cut short":
-        (model.path / FILE).write_bytes((model.path / FILE).read_bytes()[:40])
+        path.write_bytes(path.read_bytes()[:40])
     else:
-        model.fingerprint = "0" * 16
-    torch.testing.assert_close(search_basis(model), first)
-    (model.path / FILE).unlink()
-    model.path = Path("/proc/no-such-folder")  # nobody can write there
-    torch.testing.assert_close(search_basis(model), first)
+        save_file({"curvature": torch.eye(len(first)).half()}, path, {"fingerprint": "0" * 16})
+    # Kept in half precision: a last bit of a sum, which differs with the threads, may move an entry to the next half.
+    torch.testing.assert_close(search_basis(model), first, rtol=0, atol=1e-3)
+    with safe_open(path, "pt") as file:
+        assert file.metadata()["fingerprint"] == model.fingerprint
