@@ -47,7 +47,7 @@ from torch import Tensor
 
 from cxredit_cli.commands.console import ConsoleProgress
 from cxredit_cli.devices import resolve_device
-from cxredit_cli.evaluation.anatomy import clean, measure_images, normalise, segment
+from cxredit_cli.evaluation.anatomy import clean, measure_images, normalise, resize, segment
 from cxredit_cli.networks.anatomy import CLASSES, AnatomyConfig, AnatomyNetwork
 from cxredit_cli.storage.anatomy import load_anatomy, read_anatomy_info, save_anatomy
 from cxredit_cli.storage.dataset import Dataset
@@ -197,8 +197,7 @@ def outline(teacher: AnatomyNetwork, path: Path, seed: int, precision: str) -> t
     for row in np.random.default_rng(seed).permutation(dataset.indices("train")):
         rows.setdefault(dataset.patient_ids[row], int(row))
     levels = dataset.images(np.sort(list(rows.values()))).astype(np.float32) / dataset.white * 255
-    side = teacher.config.resolution
-    images = F.interpolate(torch.from_numpy(levels)[:, None], (side, side), mode="area")
+    images = resize(torch.from_numpy(levels)[:, None], teacher.config.resolution)
     images = images[torch.from_numpy(measure_images(teacher, images).plausible)]
     found = []
     with torch.no_grad():

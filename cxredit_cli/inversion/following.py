@@ -1,12 +1,10 @@
 """The code of an edited picture, sought from the code of the original, so that the two differ by the edit."""
 
-from dataclasses import replace
-
 from torch import Tensor
 
 from cxredit_cli.inversion.curvature import search_basis
 from cxredit_cli.inversion.encode import Space
-from cxredit_cli.inversion.optimize import DEFAULT, optimize
+from cxredit_cli.inversion.optimize import optimize
 from cxredit_cli.inversion.result import InversionResult, measure
 from cxredit_cli.storage.models import Model
 
@@ -24,7 +22,6 @@ def follow(
     """
     generator = model.generator
     targets = (found.reconstructions + edited - originals).clamp(-1, 1)
-    settings, basis = replace(DEFAULT, patience=None), search_basis(model)
-    sought = optimize(generator, targets, found.w, space, STEPS, batch, settings=settings, basis=basis)
+    sought = optimize(generator, targets, found.w, space, STEPS, batch, basis=search_basis(model))
     device = generator.mapping.w_avg.device
     return measure(generator, edited.to(device), sought.w.to(device))

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from cxredit_cli.errors import InputError
+from cxredit_cli.evaluation.cohorts import take_codes
 from cxredit_cli.inversion.invert import choose_method, choose_space, invert
 from cxredit_cli.latent.applying import InversionOptions
 from cxredit_cli.latent.generation import random_codes
@@ -59,12 +60,9 @@ def calibrate_codes(
     vector = torch.from_numpy(direction.direction)
     parts = []
     for start in range(0, len(rows), batch):
-        part = rows[start : start + batch]
-        layers, deltas = codes.noise(part), codes.tuning(part)
-        noise = None if layers is None else [torch.from_numpy(layer)[:, None] for layer in layers]
-        tuning = None if deltas is None else torch.from_numpy(deltas)
-        w = torch.from_numpy(codes.w[part])
-        parts.append(respond(model.generator, network, w, vector, strengths, noise, tuning, batch, step))
+        some = take_codes(codes, rows[start : start + batch])
+        moved = respond(model.generator, network, some.w, vector, strengths, some.noise, some.tuning, batch, step)
+        parts.append(moved)
     step.finish()
     header = codes.header
     return _result(parts) | {"what": f"{len(rows)} codes ({header.method}, {header.space})", "seed": seed}

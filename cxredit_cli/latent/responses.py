@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxredit_cli.inversion.tuning import synthesize_tuned
-from cxredit_cli.latent.edits import edit
+from cxredit_cli.latent.edits import edit, synthesize
 from cxredit_cli.latent.generation import random_codes
 from cxredit_cli.latent.measures import MEASURES, measure_pictures
 from cxredit_cli.networks.anatomy import AnatomyNetwork
@@ -91,19 +90,13 @@ def respond(
     """
     rising = sorted({*map(float, strengths), 0.0})
     moved = edit(w.float().cpu(), direction.float().cpu(), rising, generator.num_ws)
-    device = generator.mapping.w_avg.device
-    flat = moved.flatten(0, 1)
     owner = torch.arange(len(w)).repeat_interleave(len(rising))
+    fitted = None if noise is None else [layer[owner] for layer in noise]
+    deltas = None if tuning is None else tuning[owner]
     parts: list[dict[str, Floats]] = []
     plausible: list[NDArray[np.bool_]] = []
-    for start in range(0, len(flat), batch):
-        here, rows = flat[start : start + batch].to(device), owner[start : start + batch]
-        fitted = None if noise is None else [layer[rows].to(device) for layer in noise]
-        if tuning is None:
-            images = generator.synthesis(here, fitted or "const")
-        else:
-            images = synthesize_tuned(generator, here, fitted, tuning[rows])
-        found, good = measure_pictures(network, images.clamp(-1, 1), batch)
+    for images in synthesize(generator, moved.flatten(0, 1), fitted, batch, deltas):
+        found, good = measure_pictures(network, images, batch)
         parts.append(found)
         plausible.append(good)
         if advance is not None:
