@@ -23,7 +23,7 @@ def command(
     method: Annotated[
         str | None, typer.Option(help="encoder, optimize or hybrid. Default: hybrid, without an encoder optimize.")
     ] = None,
-    space: Annotated[str | None, typer.Option(help="w or w+. Default: the encoder's, for optimize w.")] = None,
+    space: Annotated[str | None, typer.Option(help="w or w+. Default: w+; for encoder its own.")] = None,
     start: Annotated[
         str | None,
         typer.Option(

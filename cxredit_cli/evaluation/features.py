@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cxredit_cli.errors import InputError
 from cxredit_cli.evaluation.anatomy import normalise
 from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.storage.hub import hub_path
 
 INCEPTION_SIDE = 299
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -42,8 +43,7 @@ def inception_weights() -> Path:
     """Where torchvision keeps the weights of its ImageNet Inception v3 once it has downloaded them."""
     from torchvision.models import Inception_V3_Weights
 
-    name = str(Inception_V3_Weights.IMAGENET1K_V1.url).rsplit("/", 1)[-1]
-    return Path(torch.hub.get_dir()) / "checkpoints" / name
+    return hub_path(Inception_V3_Weights.IMAGENET1K_V1.url)
 
 
 def load_inception(path: Path, device: torch.device | str = "cpu") -> nn.Module:

@@ -41,10 +41,13 @@ def choose_method(model: Model, method: str | None) -> Method:
 
 
 def choose_space(model: Model, method: Method, space: str | None) -> Space:
-    """The space to use: `space`, or the encoder's own for `encoder` and `hybrid`, and W for `optimize`."""
+    """The space to use: `space`, or the encoder's own for `encoder`, and W+ for what is searched for.
+
+    A code of W+ is nearer to the radiograph, and its edits come nearer to what was asked for (docs/inversion.md).
+    """
     if space is None:
-        wide = method != "optimize" and model.encoder is not None and model.encoder.config.num_outputs > 1
-        return "w+" if wide else "w"
+        narrow = method == "encoder" and model.encoder is not None and model.encoder.config.num_outputs == 1
+        return "w" if narrow else "w+"
     for known in get_args(Space):
         if space == known:
             return known  # type: ignore[no-any-return]

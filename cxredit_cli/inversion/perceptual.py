@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cxredit_cli.errors import InputError
+from cxredit_cli.storage.hub import hub_path
 from cxredit_cli.storage.models import Model
 
 Features = Callable[[Tensor], list[Tensor]]
@@ -50,13 +51,11 @@ def lpips_weights() -> dict[Lpips, Path]:
     """Where torchvision keeps the weights of each network that LPIPS knows, once it has downloaded them."""
     from torchvision.models import AlexNet_Weights, SqueezeNet1_1_Weights, VGG16_Weights
 
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    addresses: dict[Lpips, str] = {
-        "vgg": VGG16_Weights.DEFAULT.url,
-        "alex": AlexNet_Weights.DEFAULT.url,
-        "squeeze": SqueezeNet1_1_Weights.DEFAULT.url,
+    return {
+        "vgg": hub_path(VGG16_Weights.DEFAULT.url),
+        "alex": hub_path(AlexNet_Weights.DEFAULT.url),
+        "squeeze": hub_path(SqueezeNet1_1_Weights.DEFAULT.url),
     }
-    return {name: folder / address.rsplit("/", 1)[-1] for name, address in addresses.items()}
 
 
 def choose_judge(name: str, weight: float) -> Judge:

@@ -61,8 +61,8 @@ def reach(generator: Generator, rows: int) -> float:
 
 
 def widest(generator: Generator, rows: int) -> float:
-    """The largest strength that a search may use, rounded to two digits: a quarter further than `reach`."""
-    return float(f"{1.25 * reach(generator, rows):.2g}")
+    """The largest strength that a search may use, rounded to two digits: half as far again as `reach`."""
+    return float(f"{1.5 * reach(generator, rows):.2g}")
 
 
 def default_strengths(generator: Generator, rows: int) -> list[float]:

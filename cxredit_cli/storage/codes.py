@@ -148,7 +148,8 @@ class CodesWriter:
                 self._count = int(file["count"][()])
                 names = file["source"].asstr()[: self._count]
                 self.done_sources = {name: row for row, name in enumerate(names)}
-            _check_same(path, found, header)
+            if self._count:  # without a code it would only refuse other options
+                _check_same(path, found, header)
         self._lay_out(self._count + expected, width=64)
 
     def __len__(self) -> int:
@@ -162,7 +163,7 @@ class CodesWriter:
             self.close()
             return
         self._shut()  # what is on disk opens as it is; the next writer carries on
-        if not self._count:  # without a code it would only refuse other options
+        if not self._count:
             self.path.unlink(missing_ok=True)
 
     def append(
@@ -243,8 +244,8 @@ class CodesWriter:
         try:
             with replace_hdf5(self.path) as new:
                 _create(new, self.header, rows, width)
-                for name in _columns(self.header):
-                    if old is not None:
+                if old is not None and self._count:
+                    for name in _columns(self.header):
                         _copy(old[name], new[name], self._count)
                 new["count"][()] = self._count
         finally:

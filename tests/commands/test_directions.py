@@ -183,7 +183,7 @@ def test_calibration_is_measured_and_kept(run, data: Path, model: Model, tiny_mo
     assert "broken.png: " in result.stderr
     document = json.loads(run(*common, "--images", "broken.png", "--images", "scan.png", "--steps", 1, "--json").stdout)
     assert [row["source"] for row in document["failed"]] == ["broken.png"]
-    assert read_direction(Path("direction.h5")).calibration["real"]["what"] == "1 images (optimize, w)"
+    assert read_direction(Path("direction.h5")).calibration["real"]["what"] == "1 images (optimize, w+)"
 
 
 def test_tuned_codes_are_calibrated_by_the_tuned_generator(

@@ -125,7 +125,7 @@ def test_the_dose_response_of_a_direction(run, scans: Path, tiny_model_dir: Path
     section = json.loads(result.stdout)["dose"]
     assert section["strengths"] == [-1, 0, 1]
     assert section["cohort"]["images"] == section["scans"] == 3
-    assert section["cohort"]["codes"] == "optimize, w, 2 steps"
+    assert section["cohort"]["codes"] == "optimize, w+, 2 steps"
     assert len(section["null"]) == 2
     assert section["used"] == 0  # a random model draws no chests
     assert any("--split val" in note for note in section["notes"])

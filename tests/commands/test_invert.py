@@ -54,8 +54,8 @@ def test_optimisation_where_there_is_no_encoder_says_so_and_improves(run, data: 
     assert all(f"{name}  " in result.stdout for name in SCANS[:2])
     codes = read_codes(Path("codes.h5"))
     assert codes.source == SCANS[:2]
-    assert codes.w.shape == (2, 1, 32)
-    assert (codes.header.method, codes.header.space, codes.header.steps) == ("optimize", "w", 30)
+    assert codes.w.shape == (2, 8, 32)
+    assert (codes.header.method, codes.header.space, codes.header.steps) == ("optimize", "w+", 30)
     model = load_model(Path("model"))
     codes.check_generator(model.fingerprint)
     made = model.generator.synthesis(torch.from_numpy(codes.w)).clamp(-1, 1)[:, 0].numpy()
@@ -88,8 +88,10 @@ def test_a_refused_command_can_be_corrected(run, data: Path) -> None:
     assert result.exit_code == 0, result.output
 
 
-def test_an_encoder_makes_hybrid_the_default_in_its_space(run, data: Path) -> None:
-    add_encoder(Path("model"), num_outputs=8)
+def test_an_encoder_makes_hybrid_the_default_and_its_own_space_is_kept_without_a_search(run, data: Path) -> None:
+    add_encoder(Path("model"), num_outputs=1)
+    document = json.loads(run(data / "nih" / SCANS[0], "--method", "encoder", "-o", "own.h5", "--json").stdout)
+    assert (document["method"], document["space"]) == ("encoder", "w")
     document = json.loads(run(data / "nih" / SCANS[0], "--steps", 2, "--json").stdout)
     assert (document["method"], document["space"]) == ("hybrid", "w+")
 

@@ -34,7 +34,7 @@ def images(count: int = 3) -> torch.Tensor:
 
 def test_without_an_encoder_optimisation_is_the_default_and_encoding_is_refused(model: Model) -> None:
     assert choose_method(model, None) == "optimize"
-    assert choose_space(model, "optimize", None) == "w"
+    assert choose_space(model, "optimize", None) == "w+"
     with pytest.raises(InputError, match="run `cxredit train-encoder`"):
         choose_method(model, "hybrid")
     with pytest.raises(InputError, match="encoder, optimize or hybrid, but it is 'magic'"):
@@ -43,12 +43,13 @@ def test_without_an_encoder_optimisation_is_the_default_and_encoding_is_refused(
         choose_space(model, "optimize", "z")
 
 
-def test_with_an_encoder_hybrid_is_the_default_in_the_encoders_space(model: Model) -> None:
+def test_with_an_encoder_hybrid_is_the_default_and_encoding_is_in_the_encoders_space(model: Model) -> None:
     assert choose_method(with_encoder(model, 1), None) == "hybrid"
-    assert choose_space(model, "hybrid", None) == "w"
+    assert choose_space(model, "hybrid", None) == "w+"
+    assert choose_space(model, "encoder", None) == "w"
     with_encoder(model, 8)
     assert choose_space(model, "encoder", None) == "w+"
-    assert choose_space(model, "optimize", None) == "w"
+    assert choose_space(model, "optimize", None) == "w+"
 
 
 def test_encoding_in_batches_is_encoding_at_once(model: Model) -> None:
@@ -106,5 +107,5 @@ def test_the_nearest_of_random_codes_is_the_nearest(model: Model) -> None:
     every = generator.synthesis(generator.mapping(random_z(40, generator.z_dim, SEED))[:, None]).clamp(-1, 1)
     errors = (every[None] - images()[:, None]).square().mean(dim=(2, 3, 4))
     torch.testing.assert_close(error, errors.min(dim=1).values)
-    found = invert(model, images(), "optimize", steps=0, start="nearest", candidates=candidates)
+    found = invert(model, images(), "optimize", "w", steps=0, start="nearest", candidates=candidates)
     torch.testing.assert_close(found.w, w, atol=1e-4, rtol=1e-3)

@@ -186,3 +186,12 @@ def test_an_error_before_the_first_code_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         fail()
     assert read_codes(path).source == ["a.png"]  # codes that are there stay
+
+
+def test_a_file_without_a_code_refuses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "codes.h5"
+    CodesWriter(path, HEADER).close()  # as of a run none of whose images could be read
+    other = replace(HEADER, space="w", num_ws=1, noise_shapes=(), tuning_size=3, fingerprint="fedcba9876543210")
+    with CodesWriter(path, other) as writer:
+        writer.append(**batch(["a.png"], other), tuning=np.zeros((1, 3), np.float16))
+    assert read_codes(path).header == other
