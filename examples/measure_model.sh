@@ -44,7 +44,7 @@ partly() { "$@" || (($? == 1)); } # 1 says that single images could not be measu
 evaluate() { run evaluate --images "$DATASET" "$@"; }
 
 # 1. Codes: unseen scans, and the labelled cohort in W and W+.
-step scans run invert "$DATASET" --split val --label "No Finding" --method optimize --space w+ --steps 75 -o scans.h5
+step scans run invert "$DATASET" --split val --label "No Finding" -o scans.h5
 for space in w w+; do
     step "ill-$space" run invert "$DATASET" --label Cardiomegaly --space "$space" --steps 50 -o "cohort-$space.h5"
     step "healthy-$space" run invert "$DATASET" --label "No Finding" --limit "$NEGATIVES" --space "$space" --steps 50 \

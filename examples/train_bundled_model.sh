@@ -27,7 +27,7 @@ cxredit train-encoder dataset.h5 --model half --depth 18 --width 24 --batch 8 --
 mkdir -p half/directions
 direction=half/directions/cardiomegaly.h5
 cxredit direction --model half --from-measure heart_width --n 2048 --name cardiomegaly -o "$direction"
-cxredit invert dataset.h5 --model half --split train --label "No Finding" --limit 96 --method optimize --steps 75 -o healthy.h5
+cxredit invert dataset.h5 --model half --split train --label "No Finding" --limit 96 -o healthy.h5
 cxredit direction calibrate "$direction" --model half -n 64 --codes healthy.h5
 
 python "$(dirname "$0")/bundle_model.py" half bundled
