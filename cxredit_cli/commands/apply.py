@@ -42,7 +42,7 @@ def command(
     ] = "png",
     model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
     method: Annotated[str | None, typer.Option(help="For images: encoder, optimize or hybrid.")] = None,
-    space: Annotated[str | None, typer.Option(help="For images: w or w+.")] = None,
+    space: Annotated[str | None, typer.Option(help="For images: w or w+. Default: w+; for encoder its own.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="For images: steps of optimisation.")] = 150,
     fit_noise: Annotated[bool, typer.Option("--fit-noise", help="For images: fit the noise maps too.")] = False,
     fit: Annotated[str, typer.Option(help="For images: crop (the centre square) or pad.")] = "crop",

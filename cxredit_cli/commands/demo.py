@@ -26,7 +26,7 @@ def command(
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
     method: Annotated[str | None, typer.Option(help="encoder, optimize or hybrid.")] = None,
-    space: Annotated[str | None, typer.Option(help="w or w+.")] = None,
+    space: Annotated[str | None, typer.Option(help="w or w+. Default: w+; for encoder its own.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of optimisation.")] = STEPS,
     fit_noise: Annotated[bool, typer.Option("--fit-noise", help="Fit the noise maps too.")] = False,
     fit: Annotated[str, typer.Option(help="crop (the centre square) or pad.")] = "crop",

@@ -63,7 +63,9 @@ def find(
         Path | None,
         typer.Option(help="A CSV with columns original and edited instead of two images.", rich_help_panel=IMAGES),
     ] = None,
-    space: Annotated[str | None, typer.Option(help="w or w+.", rich_help_panel=IMAGES)] = None,
+    space: Annotated[
+        str | None, typer.Option(help="w or w+. Default: w; for encoder its own.", rich_help_panel=IMAGES)
+    ] = None,
     steps: Annotated[
         int, typer.Option(min=1, help="Steps of optimisation, of the original.", rich_help_panel=IMAGES)
     ] = 150,
@@ -185,7 +187,8 @@ def _choose(loaded: "Model", method: str | None, space: str | None) -> tuple[Any
     from cxredit_cli.inversion.invert import choose_method, choose_space
 
     chosen = choose_method(loaded, method or ("encoder" if loaded.encoder is not None else "optimize"))
-    return chosen, choose_space(loaded, chosen, space)
+    own = None if chosen == "encoder" else "w"  # a step of W can be taken from every code, of W and of W+
+    return chosen, choose_space(loaded, chosen, space or own)
 
 
 def _from_measure(
