@@ -71,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--model", type=Path, help="default: ./model, else the bundled one")
-    parser.add_argument("--steps", type=int, default=75, help="of inversion; twice as many in reconstructions.png")
+    parser.add_argument("--steps", type=int, default=75, help="of inversion; twice as many for the row W+ of B")
     parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--strengths", default="4,8", help="along the model's own direction")
     parser.add_argument("-o", "--output", type=Path, default=Path("reproduction"))

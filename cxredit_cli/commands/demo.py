@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cxredit_cli.storage.models import Model
 
 SWEEP = "-6:6:25"  # where the bundled direction still leaves a radiograph
-STEPS = 75  # of inversion: 75 more gain half a decibel at most
+STEPS = 75  # of inversion: 75 more gain about half a decibel
 
 
 def command(

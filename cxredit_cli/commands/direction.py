@@ -187,7 +187,7 @@ def _choose(loaded: "Model", method: str | None, space: str | None) -> tuple[Any
     from cxredit_cli.inversion.invert import choose_method, choose_space
 
     chosen = choose_method(loaded, method or ("encoder" if loaded.encoder is not None else "optimize"))
-    own = None if chosen == "encoder" else "w"  # a step of W can be taken from every code, of W and of W+
+    own = None if chosen == "encoder" else "w"  # a step of W can be added to every code, of W and of W+
     return chosen, choose_space(loaded, chosen, space or own)
 
 

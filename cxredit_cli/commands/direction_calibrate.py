@@ -22,7 +22,7 @@ def command(
     sweep: Annotated[str | None, typer.Option(help="Strengths FROM:TO:COUNT; default: by the spread of W.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the images.")] = 0,
     method: Annotated[str | None, typer.Option(help="For --images: encoder, optimize or hybrid.")] = None,
-    space: Annotated[str | None, typer.Option(help="For --images: w or w+.")] = None,
+    space: Annotated[str | None, typer.Option(help="For --images: w or w+. Default: w+; for encoder its own.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="For --images: steps of optimisation.")] = 150,
     fit: Annotated[str, typer.Option(help="For --images: crop (the centre square) or pad.")] = "crop",
     model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,

@@ -67,13 +67,13 @@ def command(
         typer.Option(help="Codes from `cxredit invert`: for --separability (repeatable: W, W+), and for --dose."),
     ] = None,
     method: Annotated[str | None, typer.Option(help="For --dose: encoder, optimize or hybrid.")] = None,
-    space: Annotated[str | None, typer.Option(help="For --dose: w or w+.")] = None,
+    space: Annotated[str | None, typer.Option(help="For --dose: w or w+. Default: w+; for encoder its own.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="For --dose: steps of inversion.")] = 50,
     by: Annotated[
         list[str] | None,
         typer.Option(
             help="For --reconstruction and --code-error: METHOD,SPACE,STEPS such as hybrid,w,50; repeatable. Default: "
-            "the encoder, hybrid with 50 steps, optimize with 150 in w and w+."
+            "the encoder, hybrid with 50 steps in w, optimize with 150 in w and w+."
         ),
     ] = None,
     labels: Annotated[

@@ -106,7 +106,7 @@ def invert_scans(
     batch: int = 16,
     progress: Progress | None = None,
 ) -> tuple[ScanCodes, Tensor]:
-    """Codes of images [N, 1, R, R] in [-1, 1], and their reconstructions; method and space default to the model's."""
+    """Codes of images [N, 1, R, R] in [-1, 1], and their reconstructions; None as in `invert`."""
     progress = progress or SilentProgress()
     known = choose_method(model, method)
     where = choose_space(model, known, space)

@@ -101,7 +101,7 @@ def invert(
     candidates: RandomCodes | None = None,
     tuning: TuneSettings | None = None,
 ) -> InversionResult:
-    """Invert images [N, 1, R, R] in [-1, 1]; None takes the model's best method and its space.
+    """Invert images [N, 1, R, R] in [-1, 1]; None as in `choose_method` and `choose_space`.
 
     `encoder` is all passes of E, `optimize` starts from the mean code or the nearest random code, `hybrid` from E's
     answer. `candidates` are the random codes, made here if they are needed and not given; `tuning` bends the generator
