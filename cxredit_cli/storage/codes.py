@@ -238,13 +238,13 @@ class CodesWriter:
     def _lay_out(self, rows: int, width: int) -> None:
         """Rewrite the file with room for `rows` codes whose names have up to `width` bytes, and keep it open."""
         self._shut()
-        old = h5py.File(self.path, "r") if self.path.exists() else None
+        old = h5py.File(self.path, "r") if self._count and self.path.exists() else None
         names = list(old["source"].asstr()[: self._count]) if old is not None else []
         width = max([width, *(len(name.encode()) for name in names)])
         try:
             with replace_hdf5(self.path) as new:
                 _create(new, self.header, rows, width)
-                if old is not None and self._count:
+                if old is not None:
                     for name in _columns(self.header):
                         _copy(old[name], new[name], self._count)
                 new["count"][()] = self._count
