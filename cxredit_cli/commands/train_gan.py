@@ -41,7 +41,8 @@ def command(
         str | None, typer.Option(help="Thousand images at each size before the last. Default: 30,60.")
     ] = None,
     init_from: Annotated[
-        Path | None, typer.Option(help="Start from the networks of this model, of the same or a smaller resolution.")
+        Path | None,
+        typer.Option(help="Start from the networks of this model, of the same or a smaller resolution and width."),
     ] = None,
     snapshot_kimg: Annotated[
         float | None,

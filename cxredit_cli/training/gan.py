@@ -37,6 +37,7 @@ from cxredit_cli.training.growing import Stage, grow_discriminator, grow_generat
 from cxredit_cli.training.images import Batches, TrainingImages, check_identity, identity
 from cxredit_cli.training.logs import Means, RunLog
 from cxredit_cli.training.losses import discriminator_loss, generator_loss, path_lengths, r1_penalty
+from cxredit_cli.training.widening import can_widen, widen_discriminator, widen_generator
 
 R1_INTERVAL = 16  # iterations between lazy regularisations of D (Karras et al. 2020, section 3.1)
 PL_INTERVAL = 4  # ... and of G
@@ -278,28 +279,29 @@ def begin(config: GanConfig, stages: list[Stage], device: torch.device, init_fro
 
 
 def networks_of(model: Model, config: GanConfig, side: int) -> tuple[Generator, Discriminator]:
-    """The networks of `model`, grown to `side` if they are smaller; raises InputError when they do not fit."""
-    g = model.generator
-    expected = replace(config.generator, resolution=g.resolution, conv_clamp=g.config.conv_clamp)
-    if g.config != expected or g.resolution > side:
+    """The networks of `model`, widened and grown to `side` as needed; raises InputError when they do not fit."""
+    theirs, wanted = model.generator.config, replace(config.generator, resolution=model.generator.resolution)
+    same = replace(
+        theirs, conv_clamp=wanted.conv_clamp, channel_base=wanted.channel_base, channel_max=wanted.channel_max
+    )
+    if same != wanted or not can_widen(theirs, wanted) or wanted.resolution > side:
         raise InputError(
-            f"--init-from {model.path}: its generator is {g.config}, which cannot become {config.generator}; use the "
-            "same dimensions and channels, and the same or a higher resolution."
+            f"--init-from {model.path}: its generator is {theirs}, which cannot become {config.generator}; use the "
+            "same dimensions, and the same or more channels and resolution."
         )
     # Built by the run's own configuration: what a clamp or a group size was in the other run does not count here.
     torch.manual_seed(config.seed)
-    mine = Generator(replace(config.generator, resolution=g.resolution))
-    mine.load_state_dict(g.state_dict())
+    g = Generator(wanted)
+    g.load_state_dict(widen_generator(model.generator, wanted.channel_base, wanted.channel_max).state_dict())
     d = Discriminator(replace(config.discriminator, resolution=g.resolution))
     if model.discriminator is not None:
-        try:
-            d.load_state_dict(model.discriminator.state_dict())
-        except RuntimeError:
+        if not can_widen(model.discriminator.config, d.config):
             raise InputError(
                 f"--init-from {model.path}: its discriminator is {model.discriminator.config} and {d.config} is asked "
-                "for; use the same channels."
-            ) from None
-    g = mine
+                "for; use the same or more channels."
+            )
+        wide = widen_discriminator(model.discriminator, d.config.channel_base, d.config.channel_max)
+        d.load_state_dict(wide.state_dict())
     if g.resolution < side:
         g, d = grow_generator(g, side), grow_discriminator(d, side)
     return g, d

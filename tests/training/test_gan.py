@@ -121,7 +121,7 @@ def test_a_finished_model_is_not_overwritten(images: Dataset, tiny_model_dir: Pa
         train(images, tiny_model_dir, tiny_config(), 0.016)
 
 
-def test_training_goes_on_from_a_smaller_model(images: Dataset, tmp_path: Path) -> None:
+def test_training_goes_on_from_a_smaller_and_a_narrower_model(images: Dataset, tmp_path: Path) -> None:
     small = tiny_config()
     small = replace(
         small,
@@ -133,6 +133,13 @@ def test_training_goes_on_from_a_smaller_model(images: Dataset, tmp_path: Path) 
     run = train(images, tmp_path / "large", tiny_config(), 0.0, init_from=start)
     mine = run.generator.state_dict()
     assert all(torch.equal(value, mine[key]) for key, value in start.generator.state_dict().items())
+    wide = tiny_config()
+    wide = replace(
+        wide,
+        generator=replace(wide.generator, channel_max=24),
+        discriminator=replace(wide.discriminator, channel_max=24),
+    )
+    assert train(images, tmp_path / "wide", wide, 0.016, init_from=start).generator.config.channel_max == 24
     other = replace(tiny_config().generator, w_dim=8)
     with pytest.raises(InputError, match="cannot become"):
         train(images, tmp_path / "wrong", replace(tiny_config(), generator=other), 0.0, init_from=start)
