@@ -45,6 +45,7 @@ PL_DECAY = 0.01
 W_AVG_BETA = 0.995
 ADA_INTERVAL = 4
 GRID = (8, 4)  # columns, rows
+COUNTERS = ("stage", "nimg", "iteration", "seconds", "ema_ramp")  # of a run, in its checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Run:
     optimizer_d: torch.optim.Optimizer
     pl_mean: Tensor
     augment_p: Tensor
+    ema_ramp: bool  # whether the average began at weights that were worth nothing, and is short at first to forget them
     nimg: int = 0
     iteration: int = 0
     seconds: float = 0.0
@@ -213,7 +215,9 @@ def train_iteration(
 
     run.nimg += batch
     run.iteration += 1
-    half_life = min(config.ema_kimg, max(run.nimg / 1000 - stage.start_kimg, 1e-3) / 20)
+    half_life = config.ema_kimg
+    if run.ema_ramp:
+        half_life = min(half_life, max(run.nimg / 1000 - stage.start_kimg, 1e-3) / 20)
     update_ema(run.ema, g, 0.5 ** (batch / 1000 / half_life))
 
 
@@ -275,7 +279,14 @@ def begin(config: GanConfig, stages: list[Stage], device: torch.device, init_fro
         d = Discriminator(replace(config.discriminator, resolution=side))
     else:
         g, d = networks_of(init_from, config, side)
-    return assemble(0, g, d, copy.deepcopy(g), config, device)
+    run = assemble(0, g, d, copy.deepcopy(g), config, device)
+    run.ema_ramp = init_from is None or count(init_from.generator) < count(g)
+    return run
+
+
+def count(network: nn.Module) -> int:
+    """The number of its weights."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def networks_of(model: Model, config: GanConfig, side: int) -> tuple[Generator, Discriminator]:
@@ -316,7 +327,7 @@ def assemble(
     ema.to(device).eval().requires_grad_(False)
     optimizer_g, optimizer_d = optimizers(g, d, config)
     zero = torch.zeros((), device=device)
-    return Run(stage, g, d, ema, optimizer_g, optimizer_d, pl_mean=zero, augment_p=zero.clone())
+    return Run(stage, g, d, ema, optimizer_g, optimizer_d, pl_mean=zero, augment_p=zero.clone(), ema_ramp=True)
 
 
 def grow(run: Run, stages: list[Stage], config: GanConfig, device: torch.device) -> Run:
@@ -347,7 +358,7 @@ def save_run(path: Path, run: Run, config: GanConfig, images: str) -> None:
     for name, module in (("g", run.generator), ("d", run.discriminator), ("ema", run.ema)):
         tensors |= module_tensors(name, module)
     tensors |= optimizer_tensors("optimizer_g", run.optimizer_g) | optimizer_tensors("optimizer_d", run.optimizer_d)
-    counters = {"stage": run.stage, "nimg": run.nimg, "iteration": run.iteration, "seconds": run.seconds}
+    counters = {name: getattr(run, name) for name in COUNTERS}
     save_checkpoint(path, tensors, {**counters, "images": images, "config": asdict(config)})
 
 
@@ -377,7 +388,8 @@ def resume(path: Path, config: GanConfig, stages: list[Stage], dataset: Dataset,
     load_optimizer("optimizer_g", run.optimizer_g, tensors)
     load_optimizer("optimizer_d", run.optimizer_d, tensors)
     run.pl_mean, run.augment_p = tensors["pl_mean"].to(device), tensors["augment_p"].to(device)
-    run.nimg, run.iteration, run.seconds = state["nimg"], state["iteration"], state["seconds"]
+    for name in COUNTERS:
+        setattr(run, name, state[name])
     return run
 
 

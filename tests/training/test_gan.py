@@ -145,6 +145,29 @@ def test_training_goes_on_from_a_smaller_and_a_narrower_model(images: Dataset, t
         train(images, tmp_path / "wrong", replace(tiny_config(), generator=other), 0.0, init_from=start)
 
 
+def test_a_good_start_stays_in_the_average_and_a_random_one_leaves_it(images: Dataset, tmp_path: Path) -> None:
+    def moved(run: Run, start: Generator) -> float:
+        """How much of the way from `start` to the trained weights the average went."""
+        before, after, ema = (
+            torch.cat([p.detach().flatten() for p in g.synthesis.parameters()]) for g in (start, run.generator, run.ema)
+        )
+        return float((ema - before).norm() / (after - before).norm())
+
+    config = tiny_config()
+    torch.manual_seed(config.seed)
+    random = Generator(config.generator)
+    first = train(images, tmp_path / "first", config, 0.064)
+    assert moved(first, random) > 0.5
+    start = load_model(tmp_path / "first", parts=(GENERATOR, DISCRIMINATOR))
+    train(images, tmp_path / "second", config, 0.032, init_from=start)
+    second = train(images, tmp_path / "second", config, 0.064, init_from=start)  # a checkpoint keeps which it was
+    assert moved(second, start.generator) < 0.02
+    wider = replace(config, generator=replace(config.generator, channel_max=24))
+    third = train(images, tmp_path / "third", wider, 0.064, init_from=start)
+    with torch.no_grad():
+        assert moved(third, networks_of(start, wider, 16)[0]) > 0.5
+
+
 def test_logs_and_grids_are_written_and_bounded(images: Dataset, tmp_path: Path) -> None:
     train(images, tmp_path / "m", tiny_config(), 1.2, snapshot_kimg=1.0)
     work = tmp_path / "m" / "training"
