@@ -23,6 +23,7 @@ PAIRS=${PAIRS:-24}                  # films of training patients whose hearts ar
 SWEEP=${SWEEP:--8:12:6}
 TARGETS=${TARGETS:-0.42,0.46,0.5,0.55,0.6}
 
+examples=$(realpath "$(dirname "$0")")
 read -ra cxredit <<<"$CXREDIT"
 read -ra python <<<"$PYTHON"
 model=()
@@ -122,4 +123,5 @@ step reconstruction evaluate --reconstruction -n "$RECONSTRUCTED" -o reconstruct
     --by encoder --by hybrid,w,50 --by optimize,w+,150
 step tuned run invert "$DATASET" --split val --view PA --label "No Finding" --limit 32 --method optimize --space w+ \
     --steps 150 --fit-noise --tune --tune-steps 200 --tune-rank 16 -o tuned.h5
-echo "Everything is in $OUTPUT." >&2
+"${python[@]}" "$examples/model_tables.py" . --dataset "$DATASET" "${model[@]}" >tables.md
+echo "Everything is in $OUTPUT, the tables in tables.md." >&2
