@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from performance_tables import table
 
 from cxredit_cli.evaluation.judging import Cohort, find_cohort
 from cxredit_cli.latent.comparing import cosine_table
@@ -46,12 +47,6 @@ def section(folder: Path, file: str, name: str) -> Any:
     return json.loads(path.read_text())[name] if path.exists() else None
 
 
-def table(header: tuple[str, ...], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def percent(share: float) -> str:
     """A change as a share, with its sign."""
     text = f"{share:+.1%}".replace("%", " %")
@@ -68,7 +63,7 @@ def dose_table(dose: dict[str, Any]) -> str:
         nearest = f"{dose['identity']['originals'][i]:.0%}".replace("%", " %")
         odds = f"{dose['classifier']['log_odds']['mean'][i]:+.2f}"
         rows.append([f"{strength:g}", ctr, *changes, *pixels, nearest, odds])
-    return table(("strength", "CTR", *SHARES_HEADER, "pixels, heart", "pixels, rest", "rank 1", "log-odds"), rows)
+    return table(rows, ("strength", "CTR", *SHARES_HEADER, "pixels, heart", "pixels, rest", "rank 1", "log-odds"))
 
 
 def dose_words(dose: dict[str, Any]) -> str:
@@ -80,8 +75,7 @@ def dose_words(dose: dict[str, Any]) -> str:
         changes = ", ".join(f"{name} {percent(rise['changes'][name])}" for name in SHARES)
         lines.append(f"at a rise of {rise['rise']:g}, strength {rise['strength']:.1f}: {changes}")
     lines.append(f"end to end {dose['end_to_end']:.3f}; CTR rises at every step in {dose['rising_at_every_step']:.0%}")
-    if dose["classifier"]:
-        lines.append(f"log-odds {dose['classifier']['rise']:+.2f}, rising in {dose['classifier']['rising']:.0%}")
+    lines.append(f"log-odds {dose['classifier']['rise']:+.2f}, rising in {dose['classifier']['rising']:.0%}")
     lines += [
         f"random, {null['kind']}: {null['largest']:.3f} at most, monotone in {max(null['monotone']):.0%} at most, "
         f"log-odds {null['classifier']['largest']:.2f} at most"
@@ -137,7 +131,7 @@ def target_table(folder: Path, scans: set[str] | None) -> str:
         ]
         for target in sorted(steered)
     ]
-    return table(("target", "unedited", "by the steering network", "by the judge", "median", "plausible"), rows)
+    return table(rows, ("target", "unedited", "by the steering network", "by the judge", "median", "plausible"))
 
 
 def separability_table(sections: list[dict[str, Any]]) -> str:
@@ -153,7 +147,7 @@ def separability_table(sections: list[dict[str, Any]]) -> str:
         ]
         for s in sections
     ]
-    return table(("codes", "AUC", "permuted labels; p", "in sample; permuted", "CTR alone"), rows)
+    return table(rows, ("codes", "AUC", "permuted labels; p", "in sample; permuted", "CTR alone"))
 
 
 def cosines(folder: Path, model: Model) -> str:
@@ -162,7 +156,7 @@ def cosines(folder: Path, model: Model) -> str:
     paths |= {name: folder / f"{file.removeprefix('dose-')}.h5" for file, name in DIRECTIONS.items() if file != "dose"}
     found = [(path, read_direction(path)) for path in paths.values()]
     rows = [[name, *(f"{c:.2f}" for c in row)] for name, row in zip(paths, cosine_table(found).tolist(), strict=True)]
-    return table(("", *paths), rows)
+    return table(rows, ("", *paths))
 
 
 def scans_of_dose(folder: Path, model: Model, dataset: Dataset, n: int) -> set[str]:
@@ -188,7 +182,7 @@ def main(folder: Path, model: Model, dataset: Dataset | None) -> None:
     rows = [comparison_row(name, found) for name, found in doses.items() if found]
     if rows:
         ends = ("pixels, heart", "pixels, rest", "log-odds", "CTR at the end", "rank 1", "every step", "used")
-        print(table(("", "strength", *SHARES_HEADER, *ends), rows), end="\n\n")
+        print(table(rows, ("", "strength", *SHARES_HEADER, *ends)), end="\n\n")
     if len(rows) == len(DIRECTIONS):
         print(cosines(folder, model), end="\n\n")
     for file in ("separability", "views"):
