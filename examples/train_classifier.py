@@ -12,8 +12,10 @@ and states its ROC AUC on the patients of the split `val`, on whom nothing was c
 states instead the AUC of a network a fold, each on the patients that it did not see: what pixels and labels give,
 beside which the AUC of codes stands. With --codes it is trained and tested on the images of that file alone, in the
 folds of `cxredit lda` on it; without, on all images of the view. The cardiothoracic ratio of the same images stands
-beside it. All is written to classifier.folds.json; `--stated classifier.folds.json` puts its AUC into the header of a
-network that is trained as those of the folds were, which matters where `val` has few patients with the label.
+beside it. `--reconstructions` asks the same networks about the pictures that the model makes of these codes: what the
+codes have kept, however it lies in them. All is written to classifier.folds.json; `--stated classifier.folds.json` puts
+its AUC into the header of a network that is trained as those of the folds were, which matters where `val` has few
+patients with the label.
 
 Stop it and start it again with the same words: it carries on. A network takes a few minutes on one core.
 """
@@ -36,14 +38,17 @@ from cxredit_cli.devices import resolve_device
 from cxredit_cli.errors import MismatchError
 from cxredit_cli.evaluation.anatomy import measure_images, normalise, resize
 from cxredit_cli.evaluation.classifying import classify
+from cxredit_cli.evaluation.cohorts import take_codes
 from cxredit_cli.latent.cohort import Cohort, choose_cohort, read_label_table
+from cxredit_cli.latent.edits import synthesize
 from cxredit_cli.latent.rank_statistics import auc_interval, roc_auc
 from cxredit_cli.latent.separability import assign_folds
 from cxredit_cli.networks.classifier import Classifier, ClassifierConfig
 from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
 from cxredit_cli.storage.classifier import load_classifier, save_classifier
-from cxredit_cli.storage.codes import read_codes
+from cxredit_cli.storage.codes import Codes, read_codes
 from cxredit_cli.storage.dataset import Dataset
+from cxredit_cli.storage.models import load_model
 from cxredit_cli.training.anatomy_augmentation import change_contrast
 from cxredit_cli.training.augmentation import augment
 from cxredit_cli.training.checkpointing import (
@@ -82,8 +87,9 @@ def main() -> None:
     labels = (arguments.positive, arguments.negative)
     names, views = dataset.names, dataset.views
     sources = [name for name, view in zip(names, views, strict=True) if view == arguments.view]
-    if arguments.codes:
-        sources = read_codes(arguments.codes).source
+    codes = read_codes(arguments.codes) if arguments.codes else None
+    if codes:
+        sources = codes.source
     cohort = choose_cohort(sources, read_label_table(dataset.path), *labels)
     rows = np.array(cohort.table_rows)
     patients = np.unique(cohort.patients, return_inverse=True)[1].astype(np.int64)
@@ -95,22 +101,32 @@ def main() -> None:
     described = f"{labels[0]} against {labels[1]}"
     if arguments.folds:
         fold = assign_folds(cohort.positive, patients, arguments.folds, arguments.seed)
-        log_odds = np.empty(len(rows))
+        asked = {"originals": stored}
+        if codes and arguments.reconstructions:
+            asked["reconstructions"] = reconstruct(codes, cohort.rows, arguments.model)
+        log_odds = {which: np.empty(len(rows)) for which in asked}
         for index in range(arguments.folds):
             held = fold == index
             checkpoint = arguments.output.with_suffix(f".fold-{index}.checkpoint")
             network = train(config, images[~held], cohort.positive[~held], options, checkpoint, device)
-            log_odds[held] = classify(network, images[held])
-            print(f"fold {index + 1}: AUC {roc_auc(log_odds[held], cohort.positive[held]):.3f}", flush=True)
+            for which, pictures in asked.items():
+                log_odds[which][held] = classify(network, resize(pictures[held], config.resolution))
+            auc = roc_auc(log_odds["originals"][held], cohort.positive[held])
+            print(f"fold {index + 1}: AUC {auc:.3f}", flush=True)
         what = f"{described}, {arguments.folds} folds by patient"
         found = {
             "folds": arguments.folds,
-            **say(what, log_odds, cohort.positive, patients),
+            **say(what, log_odds["originals"], cohort.positive, patients),
             **counted(cohort, np.ones(len(rows), dtype=bool)),
             "training": asdict(options),
             "ctr_alone": ctr_alone(stored, cohort, patients),
-            "log_odds": dict(zip([names[row] for row in rows], log_odds.round(4).tolist(), strict=True)),
+            "log_odds": dict(zip([names[row] for row in rows], log_odds["originals"].round(4).tolist(), strict=True)),
         }
+        if "reconstructions" in asked:
+            found["reconstructions"] = {
+                **say("reconstructions", log_odds["reconstructions"], cohort.positive, patients),
+                "ctr_alone": ctr_alone(asked["reconstructions"], cohort, patients),
+            }
         arguments.output.with_suffix(".folds.json").write_text(json.dumps(found, indent=1) + "\n")
         return
     splits = dataset.splits
@@ -131,7 +147,9 @@ def main() -> None:
         stated = json.loads(arguments.stated.read_text())
         if stated["training"] != asdict(options):
             raise MismatchError(f"The networks of {arguments.stated} were trained otherwise ({stated['training']}).")
-        info["by_folds"] = {name: value for name, value in stated.items() if name not in ("log_odds", "ctr_alone")}
+        info["by_folds"] = {
+            name: value for name, value in stated.items() if name not in ("log_odds", "ctr_alone", "reconstructions")
+        }
     save_classifier(arguments.output, network, info)
     network = load_classifier(arguments.output).network  # as it is stored
     found = say(f"{described}, patients of val", classify(network, images[held]), cohort.positive[held], patients[held])
@@ -189,6 +207,15 @@ def train(
     return average
 
 
+def reconstruct(codes: Codes, rows: NDArray[np.int64], model: Path | None) -> Tensor:
+    """What the model makes of the codes in `rows`: [N, 1, R, R] in 0..1."""
+    loaded = load_model(model)
+    codes.check_generator(loaded.fingerprint)
+    chosen = take_codes(codes, rows.tolist())
+    made = synthesize(loaded.generator, chosen.w, chosen.noise, tuning=chosen.tuning)
+    return (torch.cat(list(made)) + 1) / 2
+
+
 def disturb(images: Tensor, seed: int, step: int) -> Tensor:
     """Images [N, 1, R, R] in 0..1 shifted, turned, scaled, in other contrasts, and normalised as for use."""
     torch.manual_seed((seed + 1) * 7_368_787 + step)  # `augment` draws from the stream of all
@@ -242,6 +269,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--view", default="PA")
     parser.add_argument("--folds", type=int, help="state the AUC by folds of patients, and save no network")
     parser.add_argument("--codes", type=Path, help="with --folds: only the images of this file of `cxredit invert`")
+    parser.add_argument("--reconstructions", action="store_true", help="with --codes: ask about their pictures, too")
+    parser.add_argument("--model", type=Path, help="of the codes; default: ./model, else the bundled one")
     parser.add_argument("--stated", type=Path, help="what --folds wrote, for the file's header")
     parser.add_argument("--about", default="", help="where the images come from, for the file's header")
     parser.add_argument("--resolution", type=int, default=64)

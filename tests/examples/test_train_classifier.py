@@ -73,6 +73,25 @@ def test_folds_then_a_network_that_says_how_good_it_is(dataset: Path, tmp_path: 
     assert info["split"] == {"seed": 0, "val_fraction": 0.4}
 
 
+def test_the_networks_of_the_folds_judge_what_a_model_makes_of_codes(
+    dataset: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    codes, folds, model = tmp_path / "codes.h5", tmp_path / "judge.folds.json", ["--model", str(tiny_model_dir)]
+    invert = ["invert", str(dataset), "--view", "PA", *model, "--method", "optimize", "--steps", "2", "-o", str(codes)]
+    done = CliRunner().invoke(app, invert)
+    assert done.exit_code == 0, done.output
+    asked = ["--steps", 12, "--folds", 2, "--codes", codes, "-o", tmp_path / "judge.safetensors"]
+    run(dataset, *asked)
+    without = json.loads(folds.read_text())
+    run(dataset, *asked, "--reconstructions", *model)
+    found = json.loads(folds.read_text())
+    random = found.pop("reconstructions")
+    assert found == without
+    assert found["auc"] > 0.9
+    assert random["auc"] < found["auc"]  # two steps from the mean picture
+    assert random["ctr_alone"]["auc"] is None
+
+
 def test_it_carries_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = importlib.util.spec_from_file_location("train_classifier", EXAMPLES / "train_classifier.py")
     assert spec
