@@ -88,7 +88,7 @@ def main() -> None:
     names, views = dataset.names, dataset.views
     sources = [name for name, view in zip(names, views, strict=True) if view == arguments.view]
     codes = read_codes(arguments.codes) if arguments.codes else None
-    if codes:
+    if codes is not None:
         sources = codes.source
     cohort = choose_cohort(sources, read_label_table(dataset.path), *labels)
     rows = np.array(cohort.table_rows)
@@ -102,7 +102,7 @@ def main() -> None:
     if arguments.folds:
         fold = assign_folds(cohort.positive, patients, arguments.folds, arguments.seed)
         asked = {"originals": stored}
-        if codes and arguments.reconstructions:
+        if codes is not None and arguments.reconstructions:
             asked["reconstructions"] = reconstruct(codes, cohort.rows, arguments.model)
         log_odds = {which: np.empty(len(rows)) for which in asked}
         for index in range(arguments.folds):
@@ -110,7 +110,7 @@ def main() -> None:
             checkpoint = arguments.output.with_suffix(f".fold-{index}.checkpoint")
             network = train(config, images[~held], cohort.positive[~held], options, checkpoint, device)
             for which, pictures in asked.items():
-                log_odds[which][held] = classify(network, resize(pictures[held], config.resolution))
+                log_odds[which][held] = classify(network, pictures[held])
             auc = roc_auc(log_odds["originals"][held], cohort.positive[held])
             print(f"fold {index + 1}: AUC {auc:.3f}", flush=True)
         what = f"{described}, {arguments.folds} folds by patient"
@@ -208,12 +208,11 @@ def train(
 
 
 def reconstruct(codes: Codes, rows: NDArray[np.int64], model: Path | None) -> Tensor:
-    """What the model makes of the codes in `rows`: [N, 1, R, R] in 0..1."""
+    """What the model makes of the codes in `rows`: [N, 1, R, R] in [-1, 1]."""
     loaded = load_model(model)
     codes.check_generator(loaded.fingerprint)
-    chosen = take_codes(codes, rows.tolist())
-    made = synthesize(loaded.generator, chosen.w, chosen.noise, tuning=chosen.tuning)
-    return (torch.cat(list(made)) + 1) / 2
+    chosen = take_codes(codes, rows)
+    return torch.cat(list(synthesize(loaded.generator, chosen.w, chosen.noise, tuning=chosen.tuning)))
 
 
 def disturb(images: Tensor, seed: int, step: int) -> Tensor:
@@ -252,7 +251,7 @@ def say(
 
 
 def ctr_alone(images: Tensor, cohort: Cohort, patients: NDArray[np.int64]) -> dict[str, Any]:
-    """The AUC of the cardiothoracic ratio of the same images, which nothing is fitted to."""
+    """The AUC of the cardiothoracic ratio of the same images, of any range, which nothing is fitted to."""
     anatomy = measure_images(load_anatomy(BUNDLED_JUDGE), images)
     known = anatomy.plausible
     found = say("their CTR alone, where plausible", anatomy.ctr[known], cohort.positive[known], patients[known])
@@ -269,7 +268,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--view", default="PA")
     parser.add_argument("--folds", type=int, help="state the AUC by folds of patients, and save no network")
     parser.add_argument("--codes", type=Path, help="with --folds: only the images of this file of `cxredit invert`")
-    parser.add_argument("--reconstructions", action="store_true", help="with --codes: ask about their pictures, too")
+    parser.add_argument(
+        "--reconstructions", action="store_true", help="with --folds and --codes: ask about their pictures"
+    )
     parser.add_argument("--model", type=Path, help="of the codes; default: ./model, else the bundled one")
     parser.add_argument("--stated", type=Path, help="what --folds wrote, for the file's header")
     parser.add_argument("--about", default="", help="where the images come from, for the file's header")
@@ -280,7 +281,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--device", default="auto")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.reconstructions and not (arguments.folds and arguments.codes):
+        parser.error("--reconstructions is of the codes in the folds; name --folds and --codes.")
+    return arguments
 
 
 if __name__ == "__main__":

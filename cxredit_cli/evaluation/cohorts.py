@@ -17,7 +17,7 @@ from cxredit_cli.latent.cohort import read_label_table
 from cxredit_cli.latent.precision import fast_gradients
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress, SilentProgress
-from cxredit_cli.storage.codes import Codes
+from cxredit_cli.storage.codes import Codes, Rows
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.models import Model
 
@@ -127,7 +127,7 @@ def rows_with_codes(dataset: Dataset, codes: Codes) -> dict[int, int]:
     return {row: index for row, index in found if row is not None and row >= 0}
 
 
-def take_codes(codes: Codes, rows: list[int]) -> ScanCodes:
+def take_codes(codes: Codes, rows: Rows) -> ScanCodes:
     """The codes in `rows` of a file, in this order."""
     layers, deltas = codes.noise(rows), codes.tuning(rows)
     noise = None if layers is None else [torch.from_numpy(layer)[:, None] for layer in layers]

@@ -16,6 +16,7 @@ from PIL import Image
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.evaluation.anatomy import FIGURES, MASK_SIDE, Anatomy, clean, measure_segmentation, segment
+from cxredit_cli.evaluation.cohorts import take_codes
 from cxredit_cli.latent.edits import synthesize
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress, SilentProgress
@@ -188,12 +189,8 @@ def read_pictures(groups: Sequence[Group], resolution: int, fit: Fit = "crop", b
         else:
             for start in range(0, len(group), batch):
                 part = slice(start, start + batch)
-                noise = group.codes.noise(part)
-                layers = None if noise is None else [torch.from_numpy(layer)[:, None] for layer in noise]
-                deltas = group.codes.tuning(part)
-                tuning = None if deltas is None else torch.from_numpy(deltas)
-                w = torch.from_numpy(group.codes.w[part])
-                (images,) = synthesize(group.model.generator, w, layers, batch, tuning)
+                codes = take_codes(group.codes, part)
+                (images,) = synthesize(group.model.generator, codes.w, codes.noise, batch, codes.tuning)
                 for name, image in zip(group.codes.source[part], images, strict=True):
                     yield Picture(group.given, name, (image[0].numpy() + 1) / 2)
 

@@ -92,6 +92,12 @@ def test_the_networks_of_the_folds_judge_what_a_model_makes_of_codes(
     assert random["ctr_alone"]["auc"] is None
 
 
+def test_reconstructions_are_of_codes(dataset: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        run(dataset, "--folds", 2, "--reconstructions")
+    assert "name --folds and --codes" in refused.value.stderr
+
+
 def test_it_carries_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = importlib.util.spec_from_file_location("train_classifier", EXAMPLES / "train_classifier.py")
     assert spec
