@@ -345,7 +345,7 @@ def _model(found: Diagnosis, path: Path | None) -> None:
 
 
 def _anatomy(found: Diagnosis) -> None:
-    from cxredit_cli.storage.anatomy import load_anatomy
+    from cxredit_cli.storage.anatomy_network import load_anatomy
 
     try:
         load_anatomy()

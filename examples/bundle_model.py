@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
+from cxredit_cli.atomic import write_bytes
 from cxredit_cli.inversion.curvature import search_basis
-from cxredit_cli.storage.atomic import write_bytes
 from cxredit_cli.storage.models import (
     DISCRIMINATOR,
     ENCODER,

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cxredit_cli.evaluation.reconstruction import psnr
+from cxredit_cli.inversion.fitted_noise import autocorrelation
 from cxredit_cli.inversion.invert import invert
-from cxredit_cli.inversion.noise import autocorrelation
+from cxredit_cli.inversion.precision import fast_gradients
 from cxredit_cli.inversion.result import full_precision
-from cxredit_cli.latent.precision import fast_gradients
+from cxredit_cli.metrics.psnr_ssim import psnr
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.models import load_model

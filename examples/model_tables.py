@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from performance_tables import table
 
-from cxredit_cli.evaluation.judging import Cohort, find_cohort
-from cxredit_cli.latent.comparing import cosine_table
-from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
+from cxredit_cli.directions.comparison import cosine_table
+from cxredit_cli.evaluation.dose_study import Cohort, find_cohort
+from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE, load_anatomy
 from cxredit_cli.storage.codes import read_codes
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.directions import read_direction

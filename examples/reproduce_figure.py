@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from cxredit_cli.evaluation.anatomy import measure_images
-from cxredit_cli.evaluation.heart import edit_heart
-from cxredit_cli.evaluation.reconstruction import psnr
+from cxredit_cli.anatomy.measures import measure_images
+from cxredit_cli.directions.from_pair import invert_edited
+from cxredit_cli.editing.edit_heart import edit_heart
+from cxredit_cli.figures.sheets import save_png
 from cxredit_cli.inversion.invert import Method, invert
-from cxredit_cli.latent.generation import random_codes
-from cxredit_cli.latent.pairs import invert_edited
-from cxredit_cli.latent.precision import fast_gradients
-from cxredit_cli.report.sheets import save_png
-from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
+from cxredit_cli.inversion.precision import fast_gradients
+from cxredit_cli.latent.random_codes import random_codes
+from cxredit_cli.metrics.psnr_ssim import psnr
+from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE, load_anatomy
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.directions import read_direction
 from cxredit_cli.storage.models import load_model

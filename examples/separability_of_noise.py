@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from cxredit_cli.latent.separability import lda, separation
 from cxredit_cli.report.plots import plot_separability
+from cxredit_cli.separability.lda import lda, separation
 
 CODES, DIMENSIONS = 350, 512
 

@@ -33,25 +33,27 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cxredit_cli.anatomy.measures import measure_images
+from cxredit_cli.anatomy.outlines import normalise, resize
 from cxredit_cli.commands.console import ConsoleProgress
 from cxredit_cli.devices import resolve_device
 from cxredit_cli.errors import MismatchError
-from cxredit_cli.evaluation.anatomy import measure_images, normalise, resize
-from cxredit_cli.evaluation.classifying import classify
-from cxredit_cli.evaluation.cohorts import take_codes
-from cxredit_cli.latent.cohort import Cohort, choose_cohort, read_label_table
-from cxredit_cli.latent.edits import synthesize
-from cxredit_cli.latent.rank_statistics import auc_interval, roc_auc
-from cxredit_cli.latent.separability import assign_folds
+from cxredit_cli.latent.code_batch import take_codes
+from cxredit_cli.latent.synthesize import synthesize
+from cxredit_cli.metrics.classification import classify
+from cxredit_cli.metrics.rank_statistics import auc_interval, roc_auc
 from cxredit_cli.networks.classifier import Classifier, ClassifierConfig
-from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
-from cxredit_cli.storage.classifier import load_classifier, save_classifier
+from cxredit_cli.separability.cohort import Cohort, choose_cohort
+from cxredit_cli.separability.folds import assign_folds
+from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE, load_anatomy
+from cxredit_cli.storage.classifier_network import load_classifier, save_classifier
 from cxredit_cli.storage.codes import Codes, read_codes
 from cxredit_cli.storage.dataset import Dataset
+from cxredit_cli.storage.dataset_labels import read_label_table
 from cxredit_cli.storage.models import load_model
 from cxredit_cli.training.anatomy_augmentation import change_contrast
 from cxredit_cli.training.augmentation import augment
-from cxredit_cli.training.checkpointing import (
+from cxredit_cli.training.checkpoint import (
     load_checkpoint,
     load_module,
     load_optimizer,

@@ -3,50 +3,94 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "cxredit_cli"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-# A package may import those of its own level and below. What is in no level (errors, progress, devices, processor) is
-# for all.
-LEVELS = {
-    "app": 5,
-    "commands": 4,
-    "benchmarks": 3,
-    "training": 2,
-    "inversion": 2,
-    "latent": 2,
-    "evaluation": 2,
-    "report": 2,
-    "networks": 1,
-    "storage": 1,
-    "radiographs": 1,
-    "ops": 0,
-}
+FOR_ALL = ("errors", "progress", "processor", "devices", "atomic")  # each may import those before it
+# Lower rooms first: a file imports from its own room and those below.
+ROOMS = (
+    *FOR_ALL,
+    "ops",
+    "radiographs",
+    "networks",
+    "storage",
+    "anatomy",
+    "metrics",
+    "figures",
+    "inversion",
+    "latent",
+    "separability",
+    "directions",
+    "editing",
+    "training",
+    "evaluation",
+    "report",
+    "benchmarks",
+    "diagnosis",
+    "commands",
+    "app",
+    "__main__",
+)
 
 
-def imported(tree: ast.AST) -> set[str]:
-    """The parts of cxredit_cli that a module names in its imports, wherever they stand."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path): path for path in MODULES}
+
+
+def imported(path: Path, anywhere: bool = True) -> Iterator[str]:
+    """The modules of this package that a file imports; `anywhere`: also within functions."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if anywhere else tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cxredit_cli"):
+            base = str(node.module).removeprefix("cxredit_cli").removeprefix(".")
+            for alias in node.names:
+                inner = f"{base}.{alias.name}".lstrip(".")
+                yield inner if inner in NAMES else base
         elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("cxredit_cli.")}
+            yield from (alias.name.removeprefix("cxredit_cli.") for alias in node.names if "cxredit_cli" in alias.name)
 
 
-def test_every_package_has_its_level() -> None:
-    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert folders == LEVELS.keys() - {"app"}
+def room_of(name: str) -> str:
+    return name.split(".")[0]
+
+
+def test_every_room_has_its_place() -> None:
+    assert {room_of(name) for name in NAMES if name} == set(ROOMS)
 
 
 def test_imports_run_one_way() -> None:
-    for path in MODULES:
-        here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        level = LEVELS.get(here, 2) if here != "__main__" else 6
-        upwards = {name for name in imported(ast.parse(path.read_text())) if LEVELS.get(name, -1) > level}
-        assert not upwards, path
+    for name, path in NAMES.items():
+        if name:
+            place = ROOMS.index(room_of(name))
+            upwards = {other for other in imported(path) if other and ROOMS.index(room_of(other)) > place}
+            assert not upwards, f"{name} imports {upwards}"
+
+
+def test_no_files_import_each_other() -> None:
+    """Not even within functions, and not by way of others."""
+    known: dict[str, set[str]] = {name: set(imported(path)) - {name, ""} for name, path in NAMES.items()}
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join([*above[above.index(name) :], name])
+        if name not in done:
+            for other in known.get(name, ()):
+                visit(other, (*above, name))
+            done.add(name)
+
+    for name in known:
+        visit(name, ())
+
+
+def test_no_file_is_too_long_to_hold_one_concept() -> None:
+    lengths = {name: len(path.read_text().splitlines()) for name, path in NAMES.items()}
+    assert {name: length for name, length in lengths.items() if length > 420} == {}
 
 
 def prints(node: ast.AST) -> bool:

@@ -9,7 +9,7 @@ from cxredit_cli.benchmarks.cases import Case, Outputs, Settings, Work
 from cxredit_cli.inversion.optimize import Search
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
 from cxredit_cli.training.gan import PL_INTERVAL, R1_INTERVAL, GanConfig, begin, set_precision, train_iteration
-from cxredit_cli.training.growing import plan_stages
+from cxredit_cli.training.grow import plan_stages
 from cxredit_cli.training.logs import Means
 from cxredit_cli.training.presets import gan_config
 

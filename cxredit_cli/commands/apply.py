@@ -9,8 +9,8 @@ import typer
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
 
 if TYPE_CHECKING:
-    from cxredit_cli.latent.applying import ApplyReport
-    from cxredit_cli.report.edited import Suffix
+    from cxredit_cli.editing.edit_many import ApplyReport
+    from cxredit_cli.editing.edited_folder import Suffix
 
 DEFAULT_STRENGTH = "3"
 SHOWN = 12
@@ -58,15 +58,17 @@ def command(
     Run again after an interruption: what is there with the same parameters is kept.
     """
     from cxredit_cli.devices import resolve_device
+    from cxredit_cli.directions.calibration import known_slope
+    from cxredit_cli.editing.edit_many import EditOptions, apply_to_codes, apply_to_images
+    from cxredit_cli.editing.goals import Goal, parse_targets
     from cxredit_cli.errors import InputError
-    from cxredit_cli.latent import applying
-    from cxredit_cli.latent.calibration import known_slope
-    from cxredit_cli.latent.edits import parse_layers, parse_strengths, parse_sweep
-    from cxredit_cli.latent.goals import Goal, parse_targets
+    from cxredit_cli.inversion.request import InversionRequest
+    from cxredit_cli.latent.edit_codes import parse_layers
     from cxredit_cli.latent.responses import widest
+    from cxredit_cli.latent.strengths import parse_strengths, parse_sweep
     from cxredit_cli.radiographs.geometry import check_fit
     from cxredit_cli.radiographs.sources import list_sources
-    from cxredit_cli.storage.anatomy import load_anatomy
+    from cxredit_cli.storage.anatomy_network import load_anatomy
     from cxredit_cli.storage.codes import read_codes
     from cxredit_cli.storage.directions import find_direction, read_direction
     from cxredit_cli.storage.models import load_model
@@ -100,15 +102,15 @@ def command(
         limit = max_strength or widest(loaded.generator, len(chosen.direction))
         network = load_anatomy(anatomy, loaded.generator.mapping.w_avg.device)
         goal = Goal.of(targets, network, None if known is None else known[0], limit)
-    options = applying.EditOptions(
+    options = EditOptions(
         chosen, strengths, parse_layers(layers, loaded.generator.num_ws), batch, goal, SUFFIXES[format]
     )
     if codes is not None:
         codes.check_generator(loaded.fingerprint)
-        report = applying.apply_to_codes(loaded, codes, options, output, ConsoleProgress())
+        report = apply_to_codes(loaded, codes, options, output, ConsoleProgress())
     else:
-        inversion = applying.InversionOptions(method, space, steps, fit_noise, square)
-        report = applying.apply_to_images(loaded, sources, options, inversion, output, ConsoleProgress())
+        inversion = InversionRequest(method, space, steps, fit_noise, square)
+        report = apply_to_images(loaded, sources, options, inversion, output, ConsoleProgress())
     if json:
         print_json(_document(report, output, direction_path))
     else:

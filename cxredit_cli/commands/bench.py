@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from cxredit_cli.benchmarks.running import BenchReport
+    from cxredit_cli.benchmarks.run_cases import BenchReport
 
 WIDTH = 140  # of the table
 
@@ -34,7 +34,7 @@ def command(
     from dataclasses import asdict
 
     from cxredit_cli.benchmarks.cases import Settings
-    from cxredit_cli.benchmarks.running import GRADIENT_TOLERANCE, TOLERANCE, run_benchmarks
+    from cxredit_cli.benchmarks.run_cases import GRADIENT_TOLERANCE, TOLERANCE, run_benchmarks
     from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr
     from cxredit_cli.devices import resolve_device, resolve_precision
 

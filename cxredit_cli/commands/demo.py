@@ -8,7 +8,7 @@ import typer
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 
 if TYPE_CHECKING:
-    from cxredit_cli.latent.demonstrating import Demonstration
+    from cxredit_cli.editing.demonstration import Demonstration
     from cxredit_cli.storage.models import Model
 
 SWEEP = "-6:6:25"  # where the bundled direction still leaves a radiograph
@@ -40,14 +40,14 @@ def command(
     The page has the original beside the edit, a slider, what changed, the outlines, the curve of the cardiothoracic
     ratio, and how it was made. Everything is in the one file: it opens without a network.
     """
+    from cxredit_cli.atomic import refuse_folders
     from cxredit_cli.devices import resolve_device
-    from cxredit_cli.latent.applying import InversionOptions
-    from cxredit_cli.latent.demonstrating import BUNDLED_RADIOGRAPH, demonstrate
-    from cxredit_cli.latent.edits import parse_sweep
+    from cxredit_cli.editing.demonstration import BUNDLED_RADIOGRAPH, demonstrate
+    from cxredit_cli.inversion.request import InversionRequest
+    from cxredit_cli.latent.strengths import parse_sweep
     from cxredit_cli.radiographs.geometry import check_fit
     from cxredit_cli.report.demo import write_demo
-    from cxredit_cli.storage.anatomy import load_anatomy
-    from cxredit_cli.storage.atomic import refuse_folders
+    from cxredit_cli.storage.anatomy_network import load_anatomy
     from cxredit_cli.storage.directions import find_direction, read_direction
     from cxredit_cli.storage.models import load_model
 
@@ -65,7 +65,7 @@ def command(
         image or BUNDLED_RADIOGRAPH,
         chosen,
         strengths,
-        InversionOptions(method, space, steps, fit_noise, square),
+        InversionRequest(method, space, steps, fit_noise, square),
         batch,
         ConsoleProgress(),
     )

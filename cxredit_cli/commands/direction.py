@@ -11,7 +11,7 @@ from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json,
 from cxredit_cli.commands.direction_report import document, print_found, print_left_out
 
 if TYPE_CHECKING:
-    from cxredit_cli.latent.cohort import Cohort
+    from cxredit_cli.separability.cohort import Cohort
     from cxredit_cli.storage.directions import Direction
     from cxredit_cli.storage.models import Model
 
@@ -104,9 +104,9 @@ def find(
     Or the mean over many pairs (--pairs), what separates labelled codes (--codes, --labels, --positive, --negative), or
     what raises a measure of generated anatomy while others are held (--from-measure).
     """
+    from cxredit_cli.atomic import refuse_folders
     from cxredit_cli.errors import InputError
     from cxredit_cli.radiographs.geometry import check_fit
-    from cxredit_cli.storage.atomic import refuse_folders
     from cxredit_cli.storage.directions import read_direction, write_direction
 
     refuse_folders(output)
@@ -126,7 +126,7 @@ def find(
     warning: str | None = None
     cohort: Cohort | None = None
     if codes is not None and pairs is not None:
-        from cxredit_cli.latent.many_pairs import find_pairs_direction_in_codes
+        from cxredit_cli.directions.from_pair_table import find_pairs_direction_in_codes
         from cxredit_cli.storage.codes import read_codes
 
         many = find_pairs_direction_in_codes(read_codes(codes), pairs, name)
@@ -140,13 +140,13 @@ def find(
         if from_measure is not None:
             found = _from_measure(loaded, anatomy, from_measure, hold, control or [], method, n, seed, name)
         elif pairs is not None:
-            from cxredit_cli.latent.many_pairs import find_pairs_direction
+            from cxredit_cli.directions.from_pair_table import find_pairs_direction
 
             how, where = _choose(loaded, method, space)
             many = find_pairs_direction(loaded, pairs, how, where, steps, square, batch, name, ConsoleProgress())
             found, warning, failed = many.direction, many.warning, many.failed
         else:
-            from cxredit_cli.latent.pairs import find_pair_direction
+            from cxredit_cli.directions.from_pair import find_pair_direction
 
             assert original is not None
             assert edited is not None
@@ -155,7 +155,7 @@ def find(
                 loaded, original, edited, how, where, steps, square, name, ConsoleProgress()
             )
     if others:
-        from cxredit_cli.latent.comparing import without_others
+        from cxredit_cli.directions.comparison import without_others
 
         found = without_others(found, others)
     write_direction(output, found)
@@ -203,8 +203,8 @@ def _from_measure(
     name: str | None,
 ) -> "Direction":
     from cxredit_cli.devices import resolve_precision
-    from cxredit_cli.latent.measured import HELD, check_method, find_measured_direction
-    from cxredit_cli.storage.anatomy import load_anatomy
+    from cxredit_cli.directions.from_measure import HELD, check_method, find_measured_direction
+    from cxredit_cli.storage.anatomy_network import load_anatomy
 
     how = check_method(method or "gradients")
     held = HELD if hold is None else tuple(part for part in hold.split(",") if part)
@@ -228,11 +228,12 @@ def _from_codes(
     device: str,
 ) -> "tuple[Direction, Cohort]":
     from cxredit_cli.devices import resolve_device
-    from cxredit_cli.latent.cohort import choose_cohort, read_label_table
-    from cxredit_cli.latent.labelled import check_method
-    from cxredit_cli.latent.labelling import control_columns, find_labelled_direction
-    from cxredit_cli.storage.anatomy import load_anatomy
+    from cxredit_cli.directions.from_labels import control_columns, find_labelled_direction
+    from cxredit_cli.directions.label_fit import check_method
+    from cxredit_cli.separability.cohort import choose_cohort
+    from cxredit_cli.storage.anatomy_network import load_anatomy
     from cxredit_cli.storage.codes import read_codes
+    from cxredit_cli.storage.dataset_labels import read_label_table
 
     chosen = check_method(method or "lda")
     held, table = read_codes(path), read_label_table(labels)

@@ -38,14 +38,14 @@ def command(
     from dataclasses import replace
 
     from cxredit_cli.devices import resolve_device
+    from cxredit_cli.directions import calibration
     from cxredit_cli.errors import InputError
-    from cxredit_cli.latent import calibration
-    from cxredit_cli.latent.applying import InversionOptions
-    from cxredit_cli.latent.edits import parse_sweep
+    from cxredit_cli.inversion.request import InversionRequest
     from cxredit_cli.latent.responses import default_strengths
+    from cxredit_cli.latent.strengths import parse_sweep
     from cxredit_cli.radiographs.geometry import check_fit
     from cxredit_cli.radiographs.sources import list_sources
-    from cxredit_cli.storage.anatomy import load_anatomy
+    from cxredit_cli.storage.anatomy_network import load_anatomy
     from cxredit_cli.storage.codes import read_codes
     from cxredit_cli.storage.directions import read_direction, write_direction
     from cxredit_cli.storage.models import load_model
@@ -73,7 +73,7 @@ def command(
     if held is not None:
         measured["real"] = calibration.calibrate_codes(*common, held, n, seed, batch, progress)
     elif sources:
-        inversion = InversionOptions(method, space, steps, fit=square)
+        inversion = InversionRequest(method, space, steps, fit=square)
         measured["real"], failed = calibration.calibrate_images(*common, sources, inversion, n, seed, batch, progress)
     write_direction(direction, replace(found, calibration=measured))
     if json:

@@ -15,8 +15,8 @@ def command(
     """Print the cosines of directions; one of W counts as the same step in every layer of W+."""
     from rich.table import Table
 
+    from cxredit_cli.directions.comparison import chance_cosine, cosine_table
     from cxredit_cli.errors import InputError
-    from cxredit_cli.latent.comparing import chance_cosine, cosine_table
     from cxredit_cli.storage.directions import read_direction
 
     if len(directions) < 2:

@@ -36,9 +36,9 @@ def command(
     Writes <method>_01.h5, <method>_02.h5, ...; each points to the side where the CTR rises.
     """
     from cxredit_cli.devices import resolve_device
-    from cxredit_cli.latent.discovery import check_discovery, discover, file_name
-    from cxredit_cli.latent.edits import parse_layers
-    from cxredit_cli.storage.anatomy import load_anatomy
+    from cxredit_cli.directions.unsupervised import check_discovery, discover, file_name
+    from cxredit_cli.latent.edit_codes import parse_layers
+    from cxredit_cli.storage.anatomy_network import load_anatomy
     from cxredit_cli.storage.directions import write_direction
     from cxredit_cli.storage.models import load_model
 

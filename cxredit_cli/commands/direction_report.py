@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from cxredit_cli.commands.console import stderr, stdout
 
 if TYPE_CHECKING:
-    from cxredit_cli.latent.cohort import Cohort
+    from cxredit_cli.separability.cohort import Cohort
     from cxredit_cli.storage.directions import Direction
 
 NAMED = 5

@@ -29,11 +29,11 @@ def command(
     With the original it makes the pair that `cxredit direction` takes. The lungs give way, the ribs over the heart are
     bent with it, and nothing is known of the patient that was not in the picture.
     """
-    from cxredit_cli.evaluation.heart import edit_heart, parse_ellipse
+    from cxredit_cli.editing.edit_heart import edit_heart, parse_ellipse
+    from cxredit_cli.radiographs.provenance import warped
     from cxredit_cli.radiographs.read import read_radiograph
     from cxredit_cli.radiographs.write import natural_bits, write_png
-    from cxredit_cli.report.provenance import warped
-    from cxredit_cli.storage.anatomy import load_anatomy
+    from cxredit_cli.storage.anatomy_network import load_anatomy
 
     read = read_radiograph(image)
     given = None if ellipse is None else parse_ellipse(ellipse, *read.pixels.shape)

@@ -100,15 +100,16 @@ def command(
     """Measure a model against real radiographs (dataset.h5 -> evaluation.json, .html); name the sections as flags."""
     from json import dumps
 
+    from cxredit_cli.atomic import refuse_folders, write_text
     from cxredit_cli.commands import evaluate_report
     from cxredit_cli.devices import resolve_device, resolve_precision
     from cxredit_cli.errors import InputError
-    from cxredit_cli.evaluation.evaluating import split_notes
+    from cxredit_cli.evaluation.realism_study import split_notes
     from cxredit_cli.report.evaluation import write_evaluation
-    from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
-    from cxredit_cli.storage.atomic import refuse_folders, write_text
+    from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE, load_anatomy
     from cxredit_cli.storage.codes import read_codes
-    from cxredit_cli.storage.dataset import Dataset, is_prepared, open_images
+    from cxredit_cli.storage.dataset import Dataset, is_prepared
+    from cxredit_cli.storage.image_folder import open_images
     from cxredit_cli.storage.models import load_model
 
     if not (realism or dose or reconstruction or code_error or separability):
@@ -138,7 +139,7 @@ def command(
     report: dict[str, Any] = {"model": loaded.name, "images": used, "seed": seed, "precision": precision}
     judge, pictures = load_anatomy(BUNDLED_JUDGE, target), None
     if realism and dataset is not None:
-        from cxredit_cli.evaluation.evaluating import choose_real, evaluate_realism
+        from cxredit_cli.evaluation.realism_study import choose_real, evaluate_realism
 
         real = choose_real(dataset, split, n or REALISM, seed)
         found = evaluate_realism(loaded, real, truncation_psi, seed, batch, progress)
@@ -147,9 +148,9 @@ def command(
             stdout.print(f"Realism of {loaded.name} against {images}", markup=False)
             evaluate_report.print_realism(found)
     if dose and dataset is not None:
-        from cxredit_cli.evaluation.judging import Cohort, evaluate_dose
-        from cxredit_cli.latent.edits import parse_sweep
-        from cxredit_cli.storage.classifier import bundled_classifier, load_classifier
+        from cxredit_cli.evaluation.dose_study import Cohort, evaluate_dose
+        from cxredit_cli.latent.strengths import parse_sweep
+        from cxredit_cli.storage.classifier_network import bundled_classifier, load_classifier
         from cxredit_cli.storage.directions import find_direction, read_direction
 
         second = (
@@ -168,13 +169,13 @@ def command(
         if not json:
             evaluate_report.print_dose(judged.document)
     if reconstruction or code_error:
-        from cxredit_cli.evaluation.cohorts import ANY, choose_scans
-        from cxredit_cli.evaluation.reconstructing import (
+        from cxredit_cli.evaluation.reconstruction import (
             default_ways,
             evaluate_code_error,
             evaluate_reconstruction,
             parse_way,
         )
+        from cxredit_cli.evaluation.scans import ANY, choose_scans
 
         ways = [parse_way(text, loaded) for text in by] if by else default_ways(loaded)
         if reconstruction and dataset is not None:
@@ -188,8 +189,8 @@ def command(
             if not json:
                 evaluate_report.print_code_error(report["code_error"])
     if separability and codes and labelled is not None:
-        from cxredit_cli.evaluation.separating import evaluate_separability
-        from cxredit_cli.latent.cohort import read_label_table
+        from cxredit_cli.evaluation.separability_study import evaluate_separability
+        from cxredit_cli.storage.dataset_labels import read_label_table
 
         table = read_label_table(labelled)
         report["separability"] = []

@@ -26,9 +26,9 @@ def command(
 
     Run again after an interruption: pictures that are there with the same parameters are kept.
     """
+    from cxredit_cli.atomic import refuse_folders
     from cxredit_cli.devices import resolve_device
-    from cxredit_cli.latent.generation import generate
-    from cxredit_cli.storage.atomic import refuse_folders
+    from cxredit_cli.latent.generate import generate
     from cxredit_cli.storage.models import load_model
 
     refuse_folders(codes)

@@ -9,7 +9,7 @@ import typer
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
 
 if TYPE_CHECKING:
-    from cxredit_cli.inversion.inverting import InvertReport
+    from cxredit_cli.inversion.invert_many import InvertReport
 
 
 def command(
@@ -68,7 +68,7 @@ def command(
     """
     import os
 
-    from cxredit_cli.storage.atomic import refuse_folders
+    from cxredit_cli.atomic import refuse_folders
 
     refuse_folders(output, grid)
     if merge:
@@ -78,13 +78,13 @@ def command(
     import torch
 
     from cxredit_cli.devices import resolve_device
+    from cxredit_cli.inversion.inputs import choose_fit, list_targets
     from cxredit_cli.inversion.invert import choose_method, choose_space, choose_start, gradient_precision
-    from cxredit_cli.inversion.inverting import InvertOptions, invert_to_file
+    from cxredit_cli.inversion.invert_many import InvertOptions, invert_to_file
     from cxredit_cli.inversion.optimize import Settings
     from cxredit_cli.inversion.perceptual import choose_judge, lpips_weights
-    from cxredit_cli.inversion.sharding import choose_device, choose_shard
-    from cxredit_cli.inversion.targets import choose_fit, list_targets
-    from cxredit_cli.inversion.tuning import TuneSettings
+    from cxredit_cli.inversion.pivotal_tuning import TuneSettings
+    from cxredit_cli.inversion.shards import choose_device, choose_shard
     from cxredit_cli.storage.models import DISCRIMINATOR, ENCODER, GENERATOR, load_model
 
     part = choose_shard(shard, os.environ)
@@ -129,7 +129,7 @@ def command(
 
 
 def _merge(inputs: list[str], output: Path, json: bool) -> None:
-    from cxredit_cli.inversion.sharding import merge
+    from cxredit_cli.inversion.shards import merge
 
     count = merge([Path(given) for given in inputs], output)
     if json:

@@ -9,7 +9,7 @@ from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 from cxredit_cli.commands.direction_report import print_left_out
 
 if TYPE_CHECKING:
-    from cxredit_cli.latent.separability import Separability
+    from cxredit_cli.separability.lda import Separability
 
 
 def command(
@@ -30,12 +30,13 @@ def command(
 
     The axis of shrinkage LDA on all codes is saved as a direction; the positive class lies at positive strength.
     """
+    from cxredit_cli.atomic import refuse_folders
     from cxredit_cli.errors import InputError
-    from cxredit_cli.latent.cohort import choose_cohort, read_label_table
-    from cxredit_cli.latent.separability import lda
     from cxredit_cli.report.plots import plot_separability
-    from cxredit_cli.storage.atomic import refuse_folders
+    from cxredit_cli.separability.cohort import choose_cohort
+    from cxredit_cli.separability.lda import lda
     from cxredit_cli.storage.codes import read_codes
+    from cxredit_cli.storage.dataset_labels import read_label_table
     from cxredit_cli.storage.directions import Direction, write_direction
 
     refuse_folders(output, plot)

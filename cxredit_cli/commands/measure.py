@@ -9,7 +9,7 @@ import typer
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
 
 if TYPE_CHECKING:
-    from cxredit_cli.evaluation.measuring import MeasureReport
+    from cxredit_cli.evaluation.measure_many import MeasureReport
 
 NAMED = 12  # images; more are summed up
 
@@ -37,11 +37,11 @@ def command(
     Lengths and areas are fractions of the image's side and area. `plausible` is no where the outlines cannot be of a
     frontal chest X-ray; `problem` says why. AP films enlarge the heart: compare like with like.
     """
+    from cxredit_cli.atomic import refuse_folders
     from cxredit_cli.devices import resolve_device
-    from cxredit_cli.evaluation.measuring import list_groups, measure_groups, write_table
+    from cxredit_cli.evaluation.measure_many import list_groups, measure_groups, write_table
     from cxredit_cli.radiographs.geometry import check_fit
-    from cxredit_cli.storage.anatomy import load_anatomy
-    from cxredit_cli.storage.atomic import refuse_folders
+    from cxredit_cli.storage.anatomy_network import load_anatomy
     from cxredit_cli.storage.models import Model, load_model
 
     refuse_folders(output)

@@ -8,7 +8,7 @@ import typer
 from cxredit_cli.commands.console import end_batch, print_json, stdout
 
 if TYPE_CHECKING:
-    from cxredit_cli.storage.catalogue import ModelEntry
+    from cxredit_cli.storage.model_catalogue import ModelEntry
 
 
 def command(
@@ -18,7 +18,7 @@ def command(
     """List the models at hand: ./model, the bundled one and any folders given, and what each brings."""
     from dataclasses import asdict
 
-    from cxredit_cli.storage.catalogue import list_models
+    from cxredit_cli.storage.model_catalogue import list_models
 
     entries, failed = list_models(folders or [])
     if json:

@@ -12,7 +12,7 @@ from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, st
 
 if TYPE_CHECKING:
     from cxredit_cli.radiographs.geometry import Fit
-    from cxredit_cli.storage.preparation import Report
+    from cxredit_cli.storage.prepare_dataset import Report
 
 NAMED_AT_END = 20
 
@@ -41,7 +41,7 @@ def command(
     """
     from cxredit_cli.radiographs.sources import list_sources
     from cxredit_cli.storage.labels import read_labels
-    from cxredit_cli.storage.preparation import Options, prepare
+    from cxredit_cli.storage.prepare_dataset import Options, prepare
 
     options = Options(
         resolution=resolution,
@@ -69,7 +69,7 @@ def command(
 
 
 def _write_skipped(report: "Report") -> Path | None:
-    from cxredit_cli.storage.atomic import write_text
+    from cxredit_cli.atomic import write_text
 
     path = report.path.with_name(f"{report.path.stem}_skipped.csv")
     if not report.skipped:

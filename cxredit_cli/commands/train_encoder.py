@@ -42,7 +42,8 @@ def command(
     from cxredit_cli.devices import resolve_device
     from cxredit_cli.errors import InputError
     from cxredit_cli.inversion.invert import gradient_precision
-    from cxredit_cli.storage.dataset import is_prepared, open_images
+    from cxredit_cli.storage.dataset import is_prepared
+    from cxredit_cli.storage.image_folder import open_images
     from cxredit_cli.storage.models import BUNDLED, ENCODER, GENERATOR, load_model
     from cxredit_cli.training.encoder import EncoderTraining, train_encoder
     from cxredit_cli.training.encoder_losses import LossWeights

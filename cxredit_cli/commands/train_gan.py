@@ -58,8 +58,9 @@ def command(
     from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
     from cxredit_cli.devices import resolve_device, resolve_precision
     from cxredit_cli.errors import InputError
-    from cxredit_cli.report.provenance import DISCLAIMER
-    from cxredit_cli.storage.dataset import is_prepared, open_images
+    from cxredit_cli.radiographs.provenance import DISCLAIMER
+    from cxredit_cli.storage.dataset import is_prepared
+    from cxredit_cli.storage.image_folder import open_images
     from cxredit_cli.storage.models import DISCRIMINATOR, GENERATOR, load_model
     from cxredit_cli.training.gan import train_gan
     from cxredit_cli.training.images import provenance

@@ -9,12 +9,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxredit_cli.evaluation.anatomy import FIGURES, MASK_SIDE, Anatomy, clean, measure_segmentation, segment
-from cxredit_cli.evaluation.classifying import classify
-from cxredit_cli.evaluation.cohorts import ScanCodes
-from cxredit_cli.evaluation.identity import own_is_nearest
-from cxredit_cli.latent.edits import edit, synthesize
-from cxredit_cli.latent.generation import random_codes
+from cxredit_cli.anatomy.measures import FIGURES, Anatomy, measure_segmentation
+from cxredit_cli.anatomy.outlines import MASK_SIDE, clean, segment
+from cxredit_cli.latent.code_batch import CodeBatch
+from cxredit_cli.latent.edit_codes import edit
+from cxredit_cli.latent.random_codes import random_codes
+from cxredit_cli.latent.synthesize import synthesize
+from cxredit_cli.metrics.classification import classify
+from cxredit_cli.metrics.patient_identity import own_is_nearest
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
 from cxredit_cli.networks.classifier import Classifier
 from cxredit_cli.networks.generator import Generator
@@ -56,7 +58,7 @@ class Dose:
 def measure_dose(
     generator: Generator,
     judge: AnatomyNetwork,
-    codes: ScanCodes,
+    codes: CodeBatch,
     originals: Tensor,
     direction: Tensor,
     strengths: Sequence[float],

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxredit_cli.evaluation.classifying import probability
 from cxredit_cli.evaluation.dose import GREY, MEASURES, OUTSIDE, Dose
+from cxredit_cli.metrics.classification import probability
 
 Floats = NDArray[np.float64]
 

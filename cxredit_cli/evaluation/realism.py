@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 
 from cxredit_cli.errors import InputError
-from cxredit_cli.evaluation.distances import frechet_distance, kernel_distance, precision_recall
-from cxredit_cli.evaluation.diversity import pair_similarities
-from cxredit_cli.evaluation.features import Extractor, feature_vectors
-from cxredit_cli.evaluation.texture import random_patches, sliced_wasserstein
+from cxredit_cli.metrics.feature_distances import frechet_distance, kernel_distance, precision_recall
+from cxredit_cli.metrics.feature_extractors import Extractor, feature_vectors
+from cxredit_cli.metrics.ms_ssim import pair_similarities
+from cxredit_cli.metrics.sliced_wasserstein import random_patches, sliced_wasserstein
 from cxredit_cli.progress import Progress, SilentProgress
 
 HALVINGS = 10

@@ -11,11 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cxredit_cli.atomic import written_aside
 from cxredit_cli.inversion.result import full_precision
-from cxredit_cli.inversion.small import small
+from cxredit_cli.inversion.thumbnails import small
 from cxredit_cli.networks.generator import Generator, random_z
 from cxredit_cli.progress import Progress
-from cxredit_cli.storage.atomic import written_aside
 from cxredit_cli.storage.models import Model
 
 FILE = "curvature.safetensors"

@@ -12,9 +12,9 @@ from cxredit_cli.inversion.encode import Space, encode
 from cxredit_cli.inversion.optimize import DEFAULT, Settings, optimize
 from cxredit_cli.inversion.optimize import STEPS as STEPS
 from cxredit_cli.inversion.perceptual import choose_features
+from cxredit_cli.inversion.pivotal_tuning import TuneSettings, measure_tuned, tune
+from cxredit_cli.inversion.random_starts import RandomCodes
 from cxredit_cli.inversion.result import InversionResult
-from cxredit_cli.inversion.starts import RandomCodes
-from cxredit_cli.inversion.tuning import TuneSettings, measure_tuned, tune
 from cxredit_cli.progress import Progress
 from cxredit_cli.storage.models import Model
 

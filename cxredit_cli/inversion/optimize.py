@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cxredit_cli.evaluation.reconstruction import ssim
 from cxredit_cli.inversion.encode import Space, to_space
+from cxredit_cli.inversion.fitted_noise import autocorrelation, normalised
 from cxredit_cli.inversion.lbfgs import LBFGS
-from cxredit_cli.inversion.noise import autocorrelation, normalised
 from cxredit_cli.inversion.perceptual import Features, Judge, perceptual_distance
 from cxredit_cli.inversion.result import InversionResult, check_images, full_precision, join, measure
+from cxredit_cli.metrics.psnr_ssim import ssim
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import Progress, SilentProgress
 

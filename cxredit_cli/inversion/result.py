@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cxredit_cli.errors import InputError
-from cxredit_cli.evaluation.reconstruction import psnr, ssim
+from cxredit_cli.metrics.psnr_ssim import psnr, ssim
 from cxredit_cli.networks.generator import Generator
 
 

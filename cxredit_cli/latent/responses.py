@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxredit_cli.latent.edits import edit, synthesize
-from cxredit_cli.latent.generation import random_codes
-from cxredit_cli.latent.measures import MEASURES, measure_pictures
+from cxredit_cli.anatomy.picture_measures import MEASURES, measure_pictures
+from cxredit_cli.latent.edit_codes import edit
+from cxredit_cli.latent.random_codes import random_codes
+from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.networks.generator import Generator
 

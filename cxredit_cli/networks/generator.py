@@ -8,13 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cxredit_cli.networks.layers import (
-    EqualizedLinear,
-    block_resolutions,
-    channels_at,
-    normalize_2nd_moment,
-    runs_in,
-)
+from cxredit_cli.networks.layers import EqualizedLinear, block_resolutions, channels_at, normalize_2nd_moment, runs_in
 from cxredit_cli.ops.choice import path_for
 from cxredit_cli.ops.modulated_conv2d import PreparedWeight, modulated_conv2d, prepare_weight
 from cxredit_cli.ops.upfirdn2d import setup_filter, upsample2d

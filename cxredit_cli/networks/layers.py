@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxredit_cli.ops.bias_act import Activation, bias_act
+from cxredit_cli.ops.bias_act import bias_act
 from cxredit_cli.ops.conv2d import conv2d
+from cxredit_cli.ops.torch_forms import Activation
 from cxredit_cli.ops.upfirdn2d import setup_filter
 
 

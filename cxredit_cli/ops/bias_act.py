@@ -5,18 +5,12 @@
 `bias_act` is this with the bias alone; `scale_out` is the whole.
 """
 
-from typing import Literal
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cxredit_cli.ops.choice import path_for
-
-LEAKY_SLOPE = 0.2
-Activation = Literal["linear", "lrelu"]
-# Restores unit variance after the activation (Karras et al. 2018, equalised learning rate).
-ACTIVATION_GAIN: dict[str, float] = {"linear": 1.0, "lrelu": 2.0**0.5}
+from cxredit_cli.ops.cuda import scale_in_kernels, scale_out_kernels
+from cxredit_cli.ops.torch_forms import ACTIVATION_GAIN, LEAKY_SLOPE, Activation, over_channels, scale_out_torch
 
 
 def bias_act(
@@ -48,8 +42,6 @@ def scale_out(
     arguments = (x, bias, act, gain, clamp, scale, noise, noise_strength, next_scale)
     path = path_for(x)
     if path == "kernels":
-        from cxredit_cli.ops.cuda import scale_out_kernels
-
         return scale_out_kernels(*arguments)
     return scale_out_reference(*arguments) if path == "reference" else scale_out_torch(*arguments)
 
@@ -57,54 +49,8 @@ def scale_out(
 def scale_in(x: Tensor, scale: Tensor) -> Tensor:
     """x [N, C, ...] times scale [N, C], in x's dtype: what comes before a modulated convolution."""
     if path_for(x) == "kernels":
-        from cxredit_cli.ops.cuda import scale_in_kernels
-
         return scale_in_kernels(x, scale)
     return x * over_channels(scale, x).to(x.dtype)
-
-
-def scale_out_torch(
-    x: Tensor,
-    bias: Tensor | None,
-    act: Activation,
-    gain: float,
-    clamp: float | None,
-    scale: Tensor | None,
-    noise: Tensor | None,
-    noise_strength: Tensor | None,
-    next_scale: Tensor | None,
-) -> Tensor:
-    """`scale_out` in as few passes over memory as library calls allow.
-
-    A leaky ReLU is positively homogeneous, so the gain goes into the small tensors before it.
-    """
-    total_gain = gain * ACTIVATION_GAIN[act]
-    offset = None if bias is None else over_channels(bias * total_gain, x)
-    if noise is not None:
-        if noise_strength is not None:
-            noise = noise * noise_strength
-        noise = noise * total_gain
-        if bias is not None and len(noise) == 1 < len(x):
-            # One small tensor for the whole batch, not a pass of its own; built as channels_last, like the features.
-            pixels = noise.permute(0, 2, 3, 1) + bias * total_gain
-            offset, noise = pixels.permute(0, 3, 1, 2), None
-    if scale is None:
-        y = x * total_gain if offset is None else torch.add(offset.to(x.dtype), x, alpha=total_gain)
-    else:
-        factor = over_channels(scale * total_gain, x).to(x.dtype)
-        if offset is None:
-            y = x * factor
-        elif torch.is_grad_enabled():
-            y = (x * factor).add_(offset.to(x.dtype))  # addcmul's gradient takes a pass more than theirs
-        else:
-            y = torch.addcmul(offset.to(x.dtype), x, factor)
-    if noise is not None:
-        y = y.add_(noise.to(x.dtype))
-    if act == "lrelu":
-        y = F.leaky_relu_(y, LEAKY_SLOPE)
-    if clamp is not None:
-        y = y.clamp(-clamp * gain, clamp * gain)
-    return y if next_scale is None else y * over_channels(next_scale, x).to(x.dtype)
 
 
 def scale_out_reference(
@@ -132,8 +78,3 @@ def scale_out_reference(
     if clamp is not None:
         y = y.clamp(-clamp * gain, clamp * gain)
     return y if next_scale is None else y * over_channels(next_scale, x).to(x.dtype)
-
-
-def over_channels(values: Tensor, x: Tensor) -> Tensor:
-    """`values` [C] or [N, C] in the shape that broadcasts over x [N, C, ...]."""
-    return values.reshape(*([1] * (2 - values.ndim)), *values.shape, *([1] * (x.ndim - 2)))

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from cxredit_cli.ops import cuda_gradients as gradients
 from cxredit_cli.ops import formulas
-from cxredit_cli.ops.bias_act import ACTIVATION_GAIN, LEAKY_SLOPE, Activation, scale_out_torch
 from cxredit_cli.ops.kernels import resample, scaling, state
 from cxredit_cli.ops.kernels.compiler import KernelError
 from cxredit_cli.ops.kernels.tensors import MOST_ELEMENTS, memory_format, within_limits
 from cxredit_cli.ops.operators import SCALE_IN, SCALE_IN_BACKWARD, SCALE_OUT, SCALE_OUT_BACKWARD, UPFIRDN2D
-from cxredit_cli.ops.upfirdn2d import upfirdn2d_torch
+from cxredit_cli.ops.torch_forms import ACTIVATION_GAIN, LEAKY_SLOPE, Activation, scale_out_torch, upfirdn2d_torch
 
 Padding = tuple[int, int, int, int]
 Wanted = list[bool]

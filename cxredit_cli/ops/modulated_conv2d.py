@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cxredit_cli.ops.bias_act import Activation, scale_in, scale_out, scale_out_reference
+from cxredit_cli.ops.bias_act import scale_in, scale_out, scale_out_reference
 from cxredit_cli.ops.choice import only, path_for
 from cxredit_cli.ops.conv2d import conv2d, pointwise_conv2d
+from cxredit_cli.ops.torch_forms import Activation
 from cxredit_cli.ops.winograd import row_kernels, suits
 
 EPSILON = 1e-8

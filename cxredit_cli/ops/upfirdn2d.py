@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cxredit_cli.ops.choice import path_for
+from cxredit_cli.ops.cuda import upfirdn2d_kernels
+from cxredit_cli.ops.torch_forms import upfirdn2d_torch
 
 RESAMPLE_TAPS = (1.0, 3.0, 3.0, 1.0)
 
@@ -36,46 +38,8 @@ def upfirdn2d(
     arguments = (x, kernel, up, down, padding, flip_filter, gain)
     path = path_for(x)
     if path == "kernels":
-        from cxredit_cli.ops.cuda import upfirdn2d_kernels
-
         return upfirdn2d_kernels(*arguments)
     return upfirdn2d_reference(*arguments) if path == "reference" else upfirdn2d_torch(*arguments)
-
-
-def upfirdn2d_torch(
-    x: Tensor,
-    kernel: Tensor,
-    up: int,
-    down: int,
-    padding: tuple[int, int, int, int],
-    flip_filter: bool,
-    gain: float,
-) -> Tensor:
-    """`upfirdn2d` by library calls.
-
-    The zeros that `up` inserts are never multiplied: a transposed convolution skips them. Decimation takes every
-    `down`-th pixel of a plain depthwise convolution; the backward of a strided one is many times slower on CPUs.
-    """
-    channels = x.shape[1]
-    kh, kw = kernel.shape
-    left, right, top, bottom = padding
-    dtype = x.dtype
-    if up > 1 and dtype == torch.bfloat16 and not x.is_cuda:
-        x = x.float()  # oneDNN's transposed depthwise convolution takes ten times as long in bfloat16
-    taps = (kernel * gain).to(x.dtype)
-    if up > 1:
-        weight = taps.flip(0, 1) if flip_filter else taps
-        weight = weight[None, None].expand(channels, 1, kh, kw).contiguous()
-        x = F.conv_transpose2d(x, weight, stride=up, groups=channels)
-        x = F.pad(x.to(dtype), (left - kw + 1, right - kw + up, top - kh + 1, bottom - kh + up))
-    else:
-        weight = taps if flip_filter else taps.flip(0, 1)
-        weight = weight[None, None].expand(channels, 1, kh, kw).contiguous()
-        if left == right >= 0 and top == bottom >= 0:
-            x = F.conv2d(x, weight, padding=(top, left), groups=channels)
-        else:
-            x = F.conv2d(F.pad(x, padding), weight, groups=channels)
-    return x[:, :, ::down, ::down] if down > 1 else x
 
 
 def upfirdn2d_reference(

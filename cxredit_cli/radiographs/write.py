@@ -14,7 +14,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from cxredit_cli import __version__
-from cxredit_cli.storage.atomic import write_bytes, written_aside
+from cxredit_cli.atomic import write_bytes, written_aside
 
 
 def write_png(

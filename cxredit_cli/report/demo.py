@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxredit_cli.latent.demonstrating import BUNDLED_RADIOGRAPH, Demonstration
-from cxredit_cli.latent.edits import strength_label
+from cxredit_cli.editing.demonstration import BUNDLED_RADIOGRAPH, Demonstration
+from cxredit_cli.figures.outlines import COLOURS, contours, extent, lungs
+from cxredit_cli.figures.sheets import ANCHORS, DIVERGING, difference_limit, diverging_colours
+from cxredit_cli.latent.strengths import strength_label
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG
+from cxredit_cli.radiographs import provenance
 from cxredit_cli.radiographs.write import encode_png, png_text
-from cxredit_cli.report import provenance
-from cxredit_cli.report.outlines import COLOURS, contours, extent, lungs
 from cxredit_cli.report.pages import write_page
-from cxredit_cli.report.sheets import ANCHORS, DIVERGING, difference_limit, diverging_colours
 from cxredit_cli.storage.directions import Direction
 from cxredit_cli.storage.models import BUNDLED, Model
 

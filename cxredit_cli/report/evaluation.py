@@ -8,8 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from cxredit_cli import __version__
+from cxredit_cli.radiographs import provenance
 from cxredit_cli.radiographs.write import encode_png
-from cxredit_cli.report import provenance
 from cxredit_cli.report.charts import Chart, Line
 from cxredit_cli.report.pages import write_page
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cxredit_cli.storage.atomic import write_text
+from cxredit_cli.atomic import write_text
 
 
 def write_page(path: Path, template: str, context: dict[str, Any]) -> None:

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cxredit_cli.latent.separability import Separability
-from cxredit_cli.storage.atomic import written_aside
+from cxredit_cli.atomic import written_aside
+from cxredit_cli.separability.lda import Separability
 
 NEGATIVE, POSITIVE, CHANCE = "#4393c3", "#d6604d", "#9aa2ab"
 

@@ -17,8 +17,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from cxredit_cli.atomic import refuse_folders
 from cxredit_cli.errors import CxreditError, InputError, MismatchError
-from cxredit_cli.storage.atomic import refuse_folders
 from cxredit_cli.storage.hdf5 import open_hdf5, replace_hdf5, sync
 
 SCHEMA = "cxredit-codes"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import h5py
 
+from cxredit_cli.atomic import refuse_folders
 from cxredit_cli.errors import CxreditError, InputError
-from cxredit_cli.storage.atomic import refuse_folders
 
 # What h5py raises, depending on which structure of a damaged file it meets first.
 DAMAGE = (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)

@@ -12,12 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cxredit_cli.atomic import written_aside
 from cxredit_cli.errors import InputError, MismatchError
 from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfig
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
 from cxredit_cli.radiographs.sources import printable
-from cxredit_cli.storage.atomic import written_aside
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
 SCHEMA_VERSION = 1

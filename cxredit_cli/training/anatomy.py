@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cxredit_cli.anatomy.outlines import normalise
 from cxredit_cli.errors import MismatchError
-from cxredit_cli.evaluation.anatomy import normalise
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.training.anatomy_augmentation import change_contrast, deform
-from cxredit_cli.training.checkpointing import (
+from cxredit_cli.training.checkpoint import (
     load_checkpoint,
     load_module,
     load_optimizer,

@@ -15,14 +15,14 @@ from typing import Any, Literal
 import torch
 
 from cxredit_cli.errors import MismatchError
+from cxredit_cli.figures.grids import thin
 from cxredit_cli.inversion.curvature import search_basis
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import Progress
-from cxredit_cli.report.grids import thin
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.models import Model, save_encoder
-from cxredit_cli.training.checkpointing import (
+from cxredit_cli.training.checkpoint import (
     load_checkpoint,
     load_module,
     load_optimizer,

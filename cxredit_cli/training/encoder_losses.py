@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from cxredit_cli.evaluation.reconstruction import ssim
 from cxredit_cli.inversion.encode import all_passes
 from cxredit_cli.inversion.optimize import Search
+from cxredit_cli.metrics.psnr_ssim import ssim
 from cxredit_cli.networks.encoder import Encoder
 from cxredit_cli.networks.generator import Generator
 

@@ -7,12 +7,12 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from cxredit_cli.evaluation.reconstruction import psnr, ssim
+from cxredit_cli.figures.grids import pairs_grid
 from cxredit_cli.inversion.encode import all_passes
+from cxredit_cli.metrics.psnr_ssim import psnr, ssim
 from cxredit_cli.networks.encoder import Encoder
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.radiographs.write import write_png
-from cxredit_cli.report.grids import pairs_grid
 from cxredit_cli.training.gan import iteration_seed
 
 BATCH = 16

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from cxredit_cli.errors import InputError
+from cxredit_cli.figures.grids import image_grid, thin
 from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig, random_z
 from cxredit_cli.progress import Progress
 from cxredit_cli.radiographs.write import write_png
-from cxredit_cli.report.grids import image_grid, thin
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.models import Model, save_discriminator, save_generator
 from cxredit_cli.training.augmentation import adapt_p, augment
-from cxredit_cli.training.checkpointing import (
+from cxredit_cli.training.checkpoint import (
     load_checkpoint,
     load_module,
     load_optimizer,
@@ -33,11 +33,11 @@ from cxredit_cli.training.checkpointing import (
     optimizer_tensors,
     save_checkpoint,
 )
-from cxredit_cli.training.growing import Stage, grow_discriminator, grow_generator, plan_stages
+from cxredit_cli.training.gan_losses import discriminator_loss, generator_loss, path_lengths, r1_penalty
+from cxredit_cli.training.grow import Stage, grow_discriminator, grow_generator, plan_stages
 from cxredit_cli.training.images import Batches, TrainingImages, check_identity, identity
 from cxredit_cli.training.logs import Means, RunLog
-from cxredit_cli.training.losses import discriminator_loss, generator_loss, path_lengths, r1_penalty
-from cxredit_cli.training.widening import can_widen, widen_discriminator, widen_generator
+from cxredit_cli.training.widen import can_widen, widen_discriminator, widen_generator
 
 R1_INTERVAL = 16  # iterations between lazy regularisations of D (Karras et al. 2020, section 3.1)
 PL_INTERVAL = 4  # ... and of G

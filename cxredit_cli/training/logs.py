@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from cxredit_cli.storage.atomic import write_text
+from cxredit_cli.atomic import write_text
 
 
 class RunLog:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from cxredit_cli.benchmarks import running
+from cxredit_cli.benchmarks import run_cases
 from cxredit_cli.benchmarks.cases import Case, Settings
 from cxredit_cli.benchmarks.catalogue import all_cases, choose_cases
-from cxredit_cli.benchmarks.counting import CountedOperations
+from cxredit_cli.benchmarks.count_operations import CountedOperations
 from cxredit_cli.errors import InputError
 
 TINY = Settings(16, 2, 64, 8, torch.device("cpu"), torch.float32, pl_weight=2.0)
@@ -21,7 +21,7 @@ def named(name: str, settings: Settings = TINY) -> Case:
 
 @pytest.mark.parametrize("name", [case.name for case in all_cases(TINY)])
 def test_the_fast_path_computes_what_the_reference_does(name: str) -> None:
-    found = running.agreement(named(name))
+    found = run_cases.agreement(named(name))
     assert found.max_error < 1e-4
     assert (found.gradient_error or 0.0) < 1e-3
 
@@ -35,21 +35,21 @@ def test_a_wrong_result_shows(monkeypatch: pytest.MonkeyPatch) -> None:
         return right(*arguments) * 1.01  # type: ignore[arg-type]
 
     monkeypatch.setattr(bias_act, "scale_out_torch", wrong)
-    found = running.agreement(named("bias_act_forward_backward"))
+    found = run_cases.agreement(named("bias_act_forward_backward"))
     assert found.max_error == pytest.approx(0.01, rel=0.01)
     assert found.gradient_error == pytest.approx(0.01, rel=0.01)
 
 
 def test_a_result_that_is_no_number_is_wrong() -> None:
-    good = running.Result("good", "float32", [1], 1.0, 1.0, 1.0, 1.0, 1e-5, 1e-3, None, None, None)
+    good = run_cases.Result("good", "float32", [1], 1.0, 1.0, 1.0, 1.0, 1e-5, 1e-3, None, None, None)
     nan = replace(good, name="nan", max_error=float("nan"))
     astray = replace(good, name="astray", gradient_error=0.1)
-    assert running.BenchReport("", 1, "", "", 1.0, {}, {}, [nan, good, astray]).wrong == ["nan", "astray"]
+    assert run_cases.BenchReport("", 1, "", "", 1.0, {}, {}, [nan, good, astray]).wrong == ["nan", "astray"]
 
 
 def test_operations_are_counted_as_they_are_defined() -> None:
     channels, side = 4, 16
-    operations = running.agreement(named("modulated_conv2d_plain")).operations
+    operations = run_cases.agreement(named("modulated_conv2d_plain")).operations
     convolution = 2 * TINY.batch * side**2 * channels**2 * 9
     demodulation = 2 * TINY.batch * channels**2
     assert convolution <= operations <= convolution + demodulation

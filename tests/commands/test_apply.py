@@ -17,7 +17,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
-from cxredit_cli.latent.generation import random_codes
+from cxredit_cli.editing import edit_many
+from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.directions import Direction, write_direction
@@ -182,7 +183,6 @@ def test_what_is_there_is_kept_and_what_is_missing_is_made(run, codes: torch.Ten
 def test_stopped_at_any_moment_it_carries_on(
     run, codes: torch.Tensor, direction: np.ndarray, moment: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cxredit_cli.latent import applying
 
     run("--strength", "1,3", "-o", "whole")
     written = []
@@ -193,9 +193,9 @@ def test_stopped_at_any_moment_it_carries_on(
         written.append(arguments)
         write_png(*arguments)
 
-    write_png = applying.write_png
+    write_png = edit_many.write_png
     with monkeypatch.context() as patch:
-        patch.setattr(applying, "write_png", stop)
+        patch.setattr(edit_many, "write_png", stop)
         assert run("--strength", "1,3").exit_code == 130
     assert run("--strength", "1,3").exit_code == 0
     assert contents("edited") == contents("whole")

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from cxredit_cli.anatomy.measures import FIGURES, Anatomy
 from cxredit_cli.app import app
-from cxredit_cli.evaluation.anatomy import FIGURES, Anatomy
-from cxredit_cli.latent import goals
-from cxredit_cli.latent.generation import random_codes
+from cxredit_cli.editing import goals
+from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.directions import Direction, read_direction, write_direction
 from cxredit_cli.storage.models import BUNDLED, Model, load_model

@@ -20,11 +20,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from cxredit_cli.anatomy.measures import FIGURES, measure_images
 from cxredit_cli.app import app
-from cxredit_cli.evaluation.anatomy import FIGURES, measure_images
-from cxredit_cli.latent.demonstrating import BUNDLED_RADIOGRAPH
-from cxredit_cli.report.sheets import diverging_colours
-from cxredit_cli.storage.anatomy import load_anatomy
+from cxredit_cli.editing.demonstration import BUNDLED_RADIOGRAPH
+from cxredit_cli.figures.sheets import diverging_colours
+from cxredit_cli.storage.anatomy_network import load_anatomy
 from cxredit_cli.storage.dataset import split_of
 from cxredit_cli.storage.directions import Direction, write_direction
 from cxredit_cli.storage.models import BUNDLED, load_model

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from cxredit_cli.anatomy import picture_measures
+from cxredit_cli.anatomy.measures import FIGURES, Anatomy
 from cxredit_cli.app import app
 from cxredit_cli.commands.direction_report import print_found
-from cxredit_cli.evaluation.anatomy import FIGURES, Anatomy
-from cxredit_cli.inversion.tuning import delta_size, synthesize_tuned
-from cxredit_cli.latent import measures
-from cxredit_cli.latent.generation import random_codes
+from cxredit_cli.inversion.pivotal_tuning import delta_size, synthesize_tuned
+from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.directions import Direction, read_direction, write_direction
 from cxredit_cli.storage.models import Model, load_model
@@ -139,7 +139,7 @@ def bright_hearts(network: object, images: torch.Tensor, batch: int = 32) -> Ana
 
 
 def test_discovered_directions_are_files_and_a_list(run, tiny_model_dir: Path, monkeypatch) -> None:
-    monkeypatch.setattr(measures, "measure_images", bright_hearts)
+    monkeypatch.setattr(picture_measures, "measure_images", bright_hearts)
     result = run("discover", "--model", tiny_model_dir, "-n", 3, "--images", 4)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in Path("directions").iterdir()) == ["pca_01.h5", "pca_02.h5", "pca_03.h5"]
@@ -154,7 +154,7 @@ def test_discovered_directions_are_files_and_a_list(run, tiny_model_dir: Path, m
 
 
 def test_calibration_is_measured_and_kept(run, data: Path, model: Model, tiny_model_dir: Path, monkeypatch) -> None:
-    monkeypatch.setattr(measures, "measure_images", bright_hearts)
+    monkeypatch.setattr(picture_measures, "measure_images", bright_hearts)
     vector = np.random.default_rng(0).normal(size=(1, 32)).astype(np.float32)
     vector /= np.linalg.norm(vector)
     write_direction(Path("direction.h5"), Direction(vector, "Heart", "lda", model.fingerprint, statistics={"a": 1}))
@@ -189,7 +189,7 @@ def test_calibration_is_measured_and_kept(run, data: Path, model: Model, tiny_mo
 def test_tuned_codes_are_calibrated_by_the_tuned_generator(
     run, model: Model, tiny_model_dir: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(measures, "measure_images", bright_hearts)
+    monkeypatch.setattr(picture_measures, "measure_images", bright_hearts)
     axis = torch.eye(32)[:1]
     write_direction(Path("direction.h5"), Direction(axis.numpy(), "Heart", "lda", model.fingerprint))
     w = random_codes(model.generator, 7, range(3))

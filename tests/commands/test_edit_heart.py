@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
-from cxredit_cli.evaluation.heart import parse_ellipse
+from cxredit_cli.editing.edit_heart import parse_ellipse
 
 SCANS = ["00001336_000.png", "00001337_000.png", "00001339_000.png"]
 

@@ -10,9 +10,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
-from cxredit_cli.evaluation.evaluating import generate_images
+from cxredit_cli.evaluation.realism_study import generate_images
 from cxredit_cli.networks.classifier import Classifier, ClassifierConfig
-from cxredit_cli.storage.classifier import BUNDLED_CLASSIFIER, save_classifier
+from cxredit_cli.storage.classifier_network import BUNDLED_CLASSIFIER, save_classifier
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.directions import Direction, write_direction
 from cxredit_cli.storage.models import load_model

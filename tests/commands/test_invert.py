@@ -22,7 +22,7 @@ from cxredit_cli.storage.codes import read_codes
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.labels import read_labels
 from cxredit_cli.storage.models import load_model, save_encoder
-from cxredit_cli.storage.preparation import Options, prepare
+from cxredit_cli.storage.prepare_dataset import Options, prepare
 
 SCANS = ["00001336_000.png", "00001337_000.png", "00001338_000.png"]
 
@@ -282,7 +282,7 @@ def test_torchrun_gives_each_process_its_part(run, data: Path, monkeypatch: pyte
 
 
 def test_tuned_codes_are_applied_and_measured_by_the_tuned_generator(run, data: Path, tmp_path: Path) -> None:
-    from cxredit_cli.inversion.tuning import synthesize_tuned
+    from cxredit_cli.inversion.pivotal_tuning import synthesize_tuned
     from cxredit_cli.storage.directions import Direction, write_direction
 
     result = run(data / "nih" / SCANS[0], data / "nih" / SCANS[1], "--steps", 10, "--tune", "--tune-steps", 20)

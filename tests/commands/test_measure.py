@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from cxredit_cli.anatomy.measures import FIGURES
 from cxredit_cli.app import app
-from cxredit_cli.evaluation.anatomy import FIGURES
 from cxredit_cli.storage.codes import CodesWriter, read_codes
 
 

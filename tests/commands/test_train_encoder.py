@@ -11,7 +11,7 @@ from cxredit_cli.app import app
 from cxredit_cli.radiographs.sources import list_sources
 from cxredit_cli.storage.labels import read_labels
 from cxredit_cli.storage.models import load_model
-from cxredit_cli.storage.preparation import Options, prepare
+from cxredit_cli.storage.prepare_dataset import Options, prepare
 
 SMALL = ["--depth", "18", "--width", "8", "--batch", "4"]
 

@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cxredit_cli.anatomy.measures import FIGURES
 from cxredit_cli.evaluation import dose as dosing
-from cxredit_cli.evaluation.anatomy import FIGURES
-from cxredit_cli.evaluation.cohorts import ScanCodes, choose_scans
 from cxredit_cli.evaluation.dose import GREY, OUTSIDE, Dose, heart_region, measure_dose, random_directions
 from cxredit_cli.evaluation.dose_summary import checks, summarise_dose, summarise_null
-from cxredit_cli.evaluation.identity import own_is_nearest
+from cxredit_cli.evaluation.scans import choose_scans
+from cxredit_cli.latent.code_batch import CodeBatch
+from cxredit_cli.metrics.patient_identity import own_is_nearest
 from cxredit_cli.networks.classifier import ClassifierConfig
 from cxredit_cli.networks.generator import Generator
-from cxredit_cli.storage.anatomy import BUNDLED_JUDGE, load_anatomy
-from cxredit_cli.storage.dataset import open_images
+from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE, load_anatomy
+from cxredit_cli.storage.image_folder import open_images
 from cxredit_cli.storage.models import load_model
 
 
@@ -172,7 +173,7 @@ class SeesWhite(nn.Module):
 def test_a_heart_that_widens_is_measured_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dosing, "CHUNK", 4)  # in parts
     generator = DrawnChest()
-    codes = ScanCodes(torch.tensor([[[0.0, 0.1]], [[2.0, 0.5]], [[4.0, 0.9]]]), None, None, "drawn")
+    codes = CodeBatch(torch.tensor([[[0.0, 0.1]], [[2.0, 0.5]], [[4.0, 0.9]]]), None, None, "drawn")
     originals = generator.synthesis(codes.w)
     judge, second, direction = SeesGrey(), SeesWhite(), torch.tensor([[1.0, 0.0]])
     found = measure_dose(generator, judge, codes, originals, direction, [-4, 4], classifier=second)  # type: ignore[arg-type]

@@ -12,13 +12,18 @@ from scipy import ndimage, stats
 from scipy.linalg import sqrtm
 
 from cxredit_cli.errors import InputError
-from cxredit_cli.evaluation.distances import frechet_distance, kernel_distance, precision_recall
-from cxredit_cli.evaluation.diversity import ms_ssim, pair_similarities
-from cxredit_cli.evaluation.features import anatomy_extractor, feature_vectors, inception_extractor, load_inception
 from cxredit_cli.evaluation.realism import RealImages, Realism, measure_realism
-from cxredit_cli.evaluation.reconstruction import ssim
-from cxredit_cli.evaluation.texture import laplacian_pyramid, random_patches, sliced_wasserstein
-from cxredit_cli.storage.anatomy import load_anatomy
+from cxredit_cli.metrics.feature_distances import frechet_distance, kernel_distance, precision_recall
+from cxredit_cli.metrics.feature_extractors import (
+    anatomy_extractor,
+    feature_vectors,
+    inception_extractor,
+    load_inception,
+)
+from cxredit_cli.metrics.ms_ssim import ms_ssim, pair_similarities
+from cxredit_cli.metrics.psnr_ssim import ssim
+from cxredit_cli.metrics.sliced_wasserstein import laplacian_pyramid, random_patches, sliced_wasserstein
+from cxredit_cli.storage.anatomy_network import load_anatomy
 
 
 def exact(mean: np.ndarray, covariance: np.ndarray, n: int = 400) -> np.ndarray:
@@ -142,7 +147,7 @@ class TestTexture:
         images = torch.rand(2, 1, 64, 64)
         levels = laplacian_pyramid(images)
         assert [level.shape[-1] for level in levels] == [64, 32, 16]
-        from cxredit_cli.evaluation.texture import _upsample
+        from cxredit_cli.metrics.sliced_wasserstein import _upsample
 
         total = levels[-1]
         for level in reversed(levels[:-1]):

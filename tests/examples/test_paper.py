@@ -11,7 +11,7 @@ from PIL import Image
 from cxredit_cli.radiographs.sources import list_sources
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.labels import read_labels
-from cxredit_cli.storage.preparation import Options, prepare
+from cxredit_cli.storage.prepare_dataset import Options, prepare
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from cxredit_cli.radiographs.sources import list_sources
-from cxredit_cli.storage.anatomy import BUNDLED_ANATOMY
-from cxredit_cli.storage.preparation import Options, prepare
+from cxredit_cli.storage.anatomy_network import BUNDLED_ANATOMY
+from cxredit_cli.storage.prepare_dataset import Options, prepare
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

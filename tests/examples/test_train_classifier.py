@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from cxredit_cli.app import app
 from cxredit_cli.errors import MismatchError
-from cxredit_cli.storage.classifier import load_classifier
+from cxredit_cli.storage.classifier_network import load_classifier
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -97,7 +97,7 @@ def test_each_method_has_its_start(model: Model) -> None:
 
 
 def test_the_nearest_of_random_codes_is_the_nearest(model: Model) -> None:
-    from cxredit_cli.inversion.starts import SEED, RandomCodes
+    from cxredit_cli.inversion.random_starts import SEED, RandomCodes
 
     generator = model.generator
     candidates = RandomCodes(generator, count=40)

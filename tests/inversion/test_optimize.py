@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cxredit_cli.errors import InputError
-from cxredit_cli.inversion.noise import autocorrelation, normalised
+from cxredit_cli.inversion.fitted_noise import autocorrelation, normalised
 from cxredit_cli.inversion.optimize import CHECK_EVERY, Search, Settings, optimize
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.storage.models import load_model

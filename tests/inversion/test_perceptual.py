@@ -18,7 +18,7 @@ from cxredit_cli.inversion.perceptual import (
     model_features,
     perceptual_distance,
 )
-from cxredit_cli.latent.generation import random_codes
+from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.storage.models import load_model
 
 

@@ -5,9 +5,9 @@ import pydicom
 import pytest
 from PIL import Image
 
+from cxredit_cli.atomic import write_text, written_aside
 from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.radiographs.write import write_dicom, write_png
-from cxredit_cli.storage.atomic import write_text, written_aside
 
 
 @pytest.mark.parametrize(("bits", "white"), [(8, 255), (16, 65535)])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxredit_cli.latent.separability import lda
 from cxredit_cli.report.plots import plot_separability
+from cxredit_cli.separability.lda import lda
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])

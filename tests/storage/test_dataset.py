@@ -19,12 +19,13 @@ import pytest
 from PIL import Image
 
 from cxredit_cli.errors import InputError, MismatchError
+from cxredit_cli.radiographs.read_many import read_all
 from cxredit_cli.radiographs.sources import list_sources
-from cxredit_cli.storage import preparation
-from cxredit_cli.storage.dataset import Dataset, open_images, split_of
+from cxredit_cli.storage import prepare_dataset
+from cxredit_cli.storage.dataset import Dataset, split_of
+from cxredit_cli.storage.image_folder import open_images
 from cxredit_cli.storage.labels import read_labels
-from cxredit_cli.storage.preparation import Options, prepare
-from cxredit_cli.storage.reading import read_all
+from cxredit_cli.storage.prepare_dataset import Options, prepare
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +102,8 @@ def test_sixteen_bits_and_another_resolution(data, tmp_path):
 
 
 def test_processes_give_the_same_file(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("cxredit_cli.storage.reading.FEW", 0)
-    monkeypatch.setattr("cxredit_cli.storage.reading.BATCH", 5)
+    monkeypatch.setattr("cxredit_cli.radiographs.read_many.FEW", 0)
+    monkeypatch.setattr("cxredit_cli.radiographs.read_many.BATCH", 5)
     sources = list_sources([data / "nih"])
     one = list(read_all(list(enumerate(sources)), 32, "crop", 8, workers=1))
     two = list(read_all(list(enumerate(sources)), 32, "crop", 8, workers=2))
@@ -190,7 +191,7 @@ def test_unreadable_images_are_left_out_and_named(data, tmp_path):
         np.testing.assert_array_equal(dataset.images([index])[0], np.asarray(Image.open(folder / name)))
     assert dataset.columns["Image Index"] == dataset.names
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.h5", "images"]
-    assert preparation.prepare(list_sources([folder]), tmp_path / "d.h5", Options(), table).unreadable_count == 2
+    assert prepare_dataset.prepare(list_sources([folder]), tmp_path / "d.h5", Options(), table).unreadable_count == 2
 
 
 def test_nothing_readable_leaves_nothing(tmp_path):
@@ -205,16 +206,17 @@ def test_nothing_readable_leaves_nothing(tmp_path):
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from cxredit_cli.storage import preparation
+from cxredit_cli.storage import prepare_dataset
 from cxredit_cli.radiographs.sources import list_sources
 if __name__ == "__main__":
-    real = preparation.read_all
+    real = prepare_dataset.read_all
     def slow(*arguments):
         for result in real(*arguments):
             time.sleep(0.02)
             yield result
-    preparation.read_all = slow
-    preparation.prepare(list_sources([sys.argv[1]]), Path(sys.argv[2]), preparation.Options(resolution=32), workers=1)
+    prepare_dataset.read_all = slow
+    options = prepare_dataset.Options(resolution=32)
+    prepare_dataset.prepare(list_sources([sys.argv[1]]), Path(sys.argv[2]), options, workers=1)
 """
 
 
@@ -264,7 +266,7 @@ def test_another_command_does_not_carry_on_a_partial(many, tmp_path, monkeypatch
     output = tmp_path / "d.h5"
 
     def stop_after(count: int):
-        real = preparation.read_all
+        real = prepare_dataset.read_all
 
         def stopping(*arguments: object):
             for number, result in enumerate(real(*arguments)):  # type: ignore[arg-type]
@@ -275,7 +277,7 @@ def test_another_command_does_not_carry_on_a_partial(many, tmp_path, monkeypatch
         return stopping
 
     with monkeypatch.context() as patch:
-        patch.setattr(preparation, "read_all", stop_after(20))
+        patch.setattr(prepare_dataset, "read_all", stop_after(20))
         with pytest.raises(KeyboardInterrupt):
             prepare(list_sources([many]), output, Options(resolution=32), workers=1)
     partial = output.with_name("d.h5.partial")
@@ -301,7 +303,7 @@ def test_the_same_command_again_does_nothing(many, tmp_path):
 
 
 def test_a_full_disk_is_an_error_and_not_a_broken_file(many, tmp_path, monkeypatch):
-    monkeypatch.setattr(preparation, "_write_at", _no_space)
+    monkeypatch.setattr(prepare_dataset, "_write_at", _no_space)
     with pytest.raises(OSError, match="No space left"):
         prepare(list_sources([many]), tmp_path / "d.h5", Options(resolution=16), workers=1)
     monkeypatch.undo()

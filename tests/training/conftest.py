@@ -7,7 +7,7 @@ import pytest
 from cxredit_cli.radiographs.sources import list_sources
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.labels import read_labels
-from cxredit_cli.storage.preparation import Options, prepare
+from cxredit_cli.storage.prepare_dataset import Options, prepare
 
 
 @pytest.fixture(scope="package")

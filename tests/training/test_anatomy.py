@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from cxredit_cli.anatomy.outlines import normalise
 from cxredit_cli.errors import MismatchError
-from cxredit_cli.evaluation.anatomy import normalise
 from cxredit_cli.networks.anatomy import AnatomyConfig, AnatomyNetwork
 from cxredit_cli.training.anatomy import (
     AnatomyTraining,

@@ -20,13 +20,7 @@ from cxredit_cli.progress import SilentProgress
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.models import load_model
 from cxredit_cli.training.encoder import EncoderTraining, train_encoder
-from cxredit_cli.training.encoder_losses import (
-    LossWeights,
-    feature_distance,
-    real_terms,
-    synthetic_terms,
-    weighted_sum,
-)
+from cxredit_cli.training.encoder_losses import LossWeights, feature_distance, real_terms, synthetic_terms, weighted_sum
 
 TINY = EncoderTraining(depth=18, width=8, batch=4, held_out=4, tick_kimg=0.008, learning_rate=1e-3)
 
@@ -114,7 +108,7 @@ train_encoder(model, data, options, kimg=100, minutes=None, progress=SilentProgr
 
 
 def load_checkpoint_iteration(path: Path) -> int:
-    from cxredit_cli.training.checkpointing import load_checkpoint
+    from cxredit_cli.training.checkpoint import load_checkpoint
 
     return int(load_checkpoint(path)[1]["iteration"])
 

@@ -19,9 +19,10 @@ from cxredit_cli.errors import InputError, MismatchError
 from cxredit_cli.networks.discriminator import Discriminator
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import SilentProgress
-from cxredit_cli.storage.dataset import Dataset, open_images
+from cxredit_cli.storage.dataset import Dataset
+from cxredit_cli.storage.image_folder import open_images
 from cxredit_cli.storage.models import DISCRIMINATOR, GENERATOR, Model, load_model
-from cxredit_cli.training.checkpointing import load_checkpoint
+from cxredit_cli.training.checkpoint import load_checkpoint
 from cxredit_cli.training.gan import GanConfig, Run, networks_of, train_gan
 from cxredit_cli.training.logs import RunLog
 from cxredit_cli.training.presets import gan_config

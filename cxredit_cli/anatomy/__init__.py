@@ -1,0 +1,1 @@
+"""Heart and lungs: their outlines, and what is measured on them."""

@@ -1,0 +1,94 @@
+"""Heart and lungs outlined on radiographs by the anatomy network: masks, and whether it looked at a chest at all."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from cxredit_cli.networks.anatomy import CLASSES, HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
+
+MASK_SIDE = 256  # masks that are measured are finer than the network's own: edges fall between its pixels
+PERCENTILES = (0.01, 0.99)  # of an image's pixels, which become 0 and 1
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """What the network says of N images; the last two tell whether it looked at a chest at all."""
+
+    masks: NDArray[np.uint8]  # [N, S, S], classes 0 to 3, not cleaned
+    certainty: NDArray[np.float64]  # [N], mean probability of the chosen class within the organs; 0 without any
+    contrast: NDArray[np.float64]  # [N], mean grey of the heart less that of the lungs, of the normalised image
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Images [N, 1, R, R] of any range to 0..1: each image's 1st and 99th percentile become 0 and 1, clipped.
+
+    A linear change of an image's contrast changes nothing; an image of one grey becomes 0.
+    """
+    flat = images.float().flatten(1)
+    low, high = torch.quantile(flat, torch.tensor(PERCENTILES, device=flat.device), dim=1)
+    span = high - low
+    scaled = (flat - low[:, None]) / torch.where(span > 0, span, torch.ones_like(span))[:, None]
+    normalised: Tensor = scaled.clamp(0, 1).view_as(images)
+    return normalised
+
+
+@torch.no_grad()
+def segment(network: AnatomyNetwork, images: Tensor, side: int | None = None, batch: int = 32) -> Segmentation:
+    """Find the organs on images [N, 1, R, R] of any range and resolution; masks are [N, side, side] (None: R).
+
+    The network sees each image at its own resolution; its scores are interpolated to `side`.
+    """
+    device = next(network.parameters()).device
+    side = side or images.shape[-1]
+    masks = [np.empty((0, side, side), dtype=np.uint8)]
+    signs = [np.empty((2, 0))]
+    for part in torch.split(images, batch) if len(images) else ():
+        x = normalise(resize(part.to(device), network.config.resolution))
+        scores = network(x)
+        signs.append(_signs(x, scores))
+        if scores.shape[-1] != side:
+            scores = F.interpolate(scores, size=(side, side), mode="bilinear", align_corners=False)
+        masks.append(scores.argmax(1).to(torch.uint8).cpu().numpy())
+    certainty, contrast = np.concatenate(signs, axis=1)
+    return Segmentation(np.concatenate(masks), certainty, contrast)
+
+
+def _signs(x: Tensor, scores: Tensor) -> NDArray[np.float64]:
+    """Certainty and contrast [2, N] (see Segmentation) of normalised images and the network's scores."""
+    best, classes = scores.softmax(1).max(1)
+    lungs, heart = (classes == RIGHT_LUNG) | (classes == LEFT_LUNG), classes == HEART
+
+    def mean(values: Tensor, where: Tensor) -> Tensor:
+        return (values * where).sum((1, 2)) / where.sum((1, 2)).clamp(min=1)
+
+    contrast = mean(x[:, 0], heart) - mean(x[:, 0], lungs)
+    both = torch.stack([mean(best, classes > 0), contrast])
+    signs: NDArray[np.float64] = both.double().cpu().numpy()
+    return signs
+
+
+def resize(images: Tensor, side: int) -> Tensor:
+    """Images [N, 1, R, R] to [N, 1, side, side]: smaller by averaging, larger by interpolation."""
+    if images.shape[-1] == side:
+        return images
+    if images.shape[-1] > side:
+        return F.interpolate(images, size=(side, side), mode="area")
+    return F.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)
+
+
+def clean(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Keep the largest piece of each organ in masks [N, S, S], and fill its holes where no other organ is."""
+    cleaned = np.zeros_like(masks)
+    for mask, target in zip(masks, cleaned, strict=True):
+        for organ in range(1, len(CLASSES)):
+            pieces, count = ndimage.label(mask == organ)
+            if count:
+                target[pieces == np.bincount(pieces.ravel())[1:].argmax() + 1] = organ
+        for organ in range(1, len(CLASSES)):
+            target[ndimage.binary_fill_holes(target == organ) & (target == 0)] = organ
+    return cleaned

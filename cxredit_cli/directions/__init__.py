@@ -1,0 +1,1 @@
+"""Directions of change in the latent space: found, compared, calibrated."""

@@ -1,0 +1,193 @@
+"""A direction from a measurement of generated images: no labels and no inversion needed.
+
+The gradient of the measure says how it rises fastest, by differentiation or by a ridge regression on the codes. What
+must not change with it (thorax width, lung heights, tone) is held: the direction is orthogonal to the gradients of
+those measures, so that to first order they stay.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold, cross_val_predict
+
+from cxredit_cli.anatomy.picture_measures import MEASURES, TONES, measure_pictures
+from cxredit_cli.directions.measure_gradients import Gradients, differentiate, steady_direction
+from cxredit_cli.errors import InputError
+from cxredit_cli.latent.random_codes import random_codes
+from cxredit_cli.latent.responses import reach
+from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.networks.generator import Generator
+from cxredit_cli.progress import Progress, SilentProgress
+from cxredit_cli.storage.directions import Direction
+from cxredit_cli.storage.models import Model
+
+Floats = NDArray[np.float64]
+MeasureMethod = Literal["gradients", "regression"]
+
+IMAGES: dict[MeasureMethod, int] = {"gradients": 512, "regression": 3200}  # that each method takes by default
+HELD = ("thorax_width", "right_lung_height", "left_lung_height", *TONES)
+PENALTIES = np.logspace(-1, 4, 11)
+FOLDS = 5
+FEWEST: dict[MeasureMethod, int] = {"gradients": 16, "regression": 50}  # plausible images that one is worth
+
+
+def check_method(method: str) -> MeasureMethod:
+    """`method`, if it is one."""
+    if method not in IMAGES:
+        raise InputError(f"--method must be {' or '.join(IMAGES)} with --from-measure, but it is '{method}'.")
+    return method
+
+
+def measure_generated(
+    generator: Generator,
+    network: AnatomyNetwork,
+    n: int,
+    seed: int = 0,
+    batch: int = 32,
+    progress: Progress | None = None,
+) -> tuple[Floats, dict[str, Floats]]:
+    """Codes [M, w_dim] of `n` random z and the measures [M] of their images; implausible ones are left out (M <= n)."""
+    progress = progress or SilentProgress()
+    kept, parts = [], list[dict[str, Floats]]()
+    progress.start("Measuring generated images", n)
+    with torch.no_grad():
+        for start in range(0, n, batch):
+            w = random_codes(generator, seed, range(start, min(start + batch, n)))
+            found, plausible = measure_pictures(network, generator.synthesis(w), batch)
+            parts.append({name: values[plausible] for name, values in found.items()})
+            kept.append(w[:, 0].double().cpu().numpy()[plausible])
+            progress.advance(start + len(w))
+    progress.finish()
+    return np.concatenate(kept), {name: np.concatenate([part[name] for part in parts]) for name in MEASURES}
+
+
+def measured_direction(
+    codes: Floats, measures: Mapping[str, Floats], target: str, held: tuple[str, ...] = HELD
+) -> tuple[Floats, dict[str, float]]:
+    """The unit vector [D] along which `target` rises while the `held` measures stay, and its statistics.
+
+    `codes` [N, D] and `measures` [N] each. Statistics: cross-validated R2 of each regression, what one unit of
+    strength adds to the target by its regression, and the cosine with the uncontrolled gradient.
+    """
+    _check_enough("regression", len(codes), len(codes))
+    gradients = {name: gradient(codes, measures[name]) for name in (target, *held)}
+    statistics = {f"r2_{name}": r2 for name, (_, r2) in gradients.items()}
+    slope = gradients[target][0]
+    if held:
+        basis, _ = np.linalg.qr(np.stack([gradients[name][0] for name in held], axis=1))
+        controlled = slope - basis @ (basis.T @ slope)
+    else:
+        controlled = slope
+    direction = controlled / np.linalg.norm(controlled)
+    statistics["rise_per_unit"] = float(slope @ direction)
+    statistics["cosine_with_uncontrolled"] = float(slope @ direction / np.linalg.norm(slope))
+    statistics["images"] = float(len(codes))
+    return direction, statistics
+
+
+def gradient(codes: Floats, measure: Floats) -> tuple[Floats, float]:
+    """The slope [D] of a ridge regression of `measure` on `codes`, in measure units, and its cross-validated R2."""
+    centred = codes - codes.mean(axis=0)
+    deviation = measure.std()
+    if deviation == 0:
+        raise InputError("A measure is the same on all generated images, so no direction changes it.")
+    standard = (measure - measure.mean()) / deviation
+    ridge = RidgeCV(alphas=PENALTIES * len(codes) / 100)
+    folds = KFold(FOLDS, shuffle=True, random_state=0)
+    predicted = cross_val_predict(ridge, centred, standard, cv=folds)
+    r2 = 1 - float(np.square(standard - predicted).mean())
+    slope = np.asarray(ridge.fit(centred, standard).coef_, dtype=np.float64) * deviation
+    return slope, r2
+
+
+def gradients_direction(
+    model: Model,
+    network: AnatomyNetwork,
+    target: str,
+    held: tuple[str, ...],
+    n: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> tuple[Floats, dict[str, float]]:
+    """The unit vector [D] of `steady_direction` by `n` generated images, and its statistics.
+
+    The first half of the images gives a direction; the others are moved along it by up to `reach` before they are
+    looked at, so that what is held stays over the whole path and not only at its beginning.
+    """
+    generator, progress = model.generator, progress or SilentProgress()
+    w = random_codes(generator, seed, range(n))
+    half = n // 2
+    progress.start("Differentiating", n)
+    near = differentiate(generator, network, w[:half], target, held, seed, progress=progress)
+    _check_enough("gradients", len(near), half)
+    vector = torch.from_numpy(steady_direction(near, target, held)).to(w)
+    strengths = np.random.default_rng([seed, n]).uniform(0, reach(generator, 1), n - half)
+    moved = w[half:] + torch.from_numpy(strengths).to(w)[:, None, None] * vector
+    far = differentiate(generator, network, moved, target, held, seed + 1, progress=progress, done=half)
+    progress.finish()
+    found = Gradients.join([near, far])
+    direction = steady_direction(found, target, held)
+    halves = [steady_direction(Gradients.join([near[i::2], far[i::2]]), target, held) for i in (0, 1)]
+    slope, elsewhere = found.measures[target].mean(axis=0), found.elsewhere()
+    free = slope / np.linalg.norm(slope)
+    return direction, {
+        "images": float(len(found)),
+        "rise_per_unit": float(slope @ direction),
+        "cosine_of_halves": float(halves[0] @ halves[1]),
+        "cosine_with_uncontrolled": float(free @ direction),
+        "elsewhere_per_rise": float(np.sqrt(direction @ elsewhere @ direction) / (slope @ direction)),
+        "elsewhere_per_rise_uncontrolled": float(np.sqrt(free @ elsewhere @ free) / (slope @ free)),
+    }
+
+
+def find_measured_direction(
+    model: Model,
+    network: AnatomyNetwork,
+    target: str,
+    held: tuple[str, ...],
+    method: MeasureMethod,
+    n: int | None,
+    seed: int,
+    name: str | None,
+    progress: Progress | None = None,
+) -> Direction:
+    """The direction of `target` in the model's W, found on `n` (None: of IMAGES) generated images.
+
+    Raises InputError for a measure that there is not, and where too few images have plausible anatomy.
+    """
+    for measure in (target, *held):
+        if measure not in MEASURES:
+            raise InputError(f"'{measure}' is no measure; use one of {', '.join(MEASURES)}.")
+    held = tuple(measure for measure in held if measure != target)
+    n = n or IMAGES[method]
+    fewest = FEWEST[method] * (2 if method == "gradients" else 1)  # half of them give the first direction by gradients
+    if n < fewest:
+        raise InputError(
+            f"{n} generated images are too few for {method}; take at least {fewest}, better {IMAGES[method]}."
+        )
+    if method == "gradients":
+        vector, statistics = gradients_direction(model, network, target, held, n, seed, progress)
+    else:
+        codes, measures = measure_generated(model.generator, network, n, seed, progress=progress)
+        vector, statistics = measured_direction(codes, measures, target, held)
+    return Direction(
+        direction=vector[None].astype(np.float32),
+        name=name or target,
+        method=f"measure {target}, {method}" + (f", holding {', '.join(held)}" if held else ""),
+        fingerprint=model.fingerprint,
+        sources=[f"{n} generated images, seed {seed}"],
+        statistics=statistics,
+        model=model.name,
+    )
+
+
+def _check_enough(method: MeasureMethod, plausible: int, made: int) -> None:
+    if plausible < FEWEST[method]:
+        raise InputError(
+            f"Only {plausible} of {made} generated images have plausible anatomy and at least {FEWEST[method]} are "
+            "needed; generate more, or train the generator longer."
+        )

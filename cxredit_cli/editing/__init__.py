@@ -1,0 +1,1 @@
+"""Edits of radiographs: of one, of many, to a target."""

@@ -1,0 +1,151 @@
+"""The folder of edited radiographs: names that never collide, and a manifest that lets an interrupted run carry on."""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from cxredit_cli.atomic import write_text
+from cxredit_cli.errors import InputError
+
+Suffix = Literal[".png", ".dcm"]
+COLUMNS = (
+    "source",
+    "strength",
+    "file",
+    "sheet",
+    "psnr",  # dB, of the reconstruction against the original
+    "ssim",
+    "mean_abs_change",  # of the edit against the reconstruction, as a share of the grey range
+    "max_abs_change",
+    "target_ctr",  # with --target-ctr: what was asked for; two that come out alike stand together, by |
+    "ctr",  # measured on the edit
+    "reconstruction_ctr",  # measured before
+    "direction",
+    "layers",
+    "method",
+    "model",
+    "identity",  # which original: a hash of its name and pixels
+    "recipe",  # which parameters: a hash of all that decides the pictures
+)
+
+
+class EditedFolder:
+    """Files `<stem>_<strength>.png` (or of another `suffix`), `<stem>_sheet.png` and manifest.csv in one folder.
+
+    A row is appended once its file is in place, so that what a killed run has done is known; the last row of a file
+    counts, and `finish` leaves one row a file.
+    """
+
+    def __init__(self, folder: Path, suffix: Suffix = ".png") -> None:
+        self.folder, self.suffix = folder, suffix
+        self.manifest = folder / "manifest.csv"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._rows: dict[str, dict[str, str]] = {row["file"]: row for row in self._read()}
+        self._stems = {self._stem_of(row): row["identity"] for row in self._rows.values()}
+        begin = not self.manifest.exists() or self.manifest.stat().st_size == 0
+        self._file = self.manifest.open("a", newline="", encoding="utf-8")
+        if begin:
+            self._write_line(COLUMNS)
+        elif not self.manifest.read_bytes().endswith(b"\n"):
+            self._file.write("\n")  # the line that a kill cut off
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def stem_for(self, stem: str, identity: str) -> str:
+        """The name for one original: `stem`, or `stem-2`, `stem-3`, ... where another original has it already."""
+        number, candidate = 1, stem
+        while self._stems.get(candidate, identity) != identity:
+            number += 1
+            candidate = f"{stem}-{number}"
+        self._stems[candidate] = identity
+        return candidate
+
+    def is_done(self, stem: str, labels: list[str], recipe: str) -> bool:
+        """Whether all edits of `stem` and its sheet are there, made by the same recipe."""
+        if not self.sheet_path(stem).exists():
+            return False
+        for label in labels:
+            path = self.edit_path(stem, label)
+            if self._rows.get(path.name, {}).get("recipe") != recipe or not path.exists():
+                return False
+        return True
+
+    def labels_done(self, stem: str, recipe: str) -> list[str]:
+        """The strengths, rising, of the edits of `stem` that are there with its sheet, made by the same recipe."""
+        if not self.sheet_path(stem).exists():
+            return []
+        rows = [row for row in self._rows.values() if row["recipe"] == recipe and self._stem_of(row) == stem]
+        rows = [row for row in rows if row["file"].endswith(self.suffix)]
+        present = [row["strength"] for row in rows if (self.folder / row["file"]).exists()]
+        return sorted(present, key=float)
+
+    def edit_path(self, stem: str, label: str) -> Path:
+        """Where the edit with the strength `label` goes."""
+        return self.folder / f"{stem}_{label}{self.suffix}"
+
+    def sheet_path(self, stem: str) -> Path:
+        """Where the contact sheet goes."""
+        return self.folder / f"{stem}_sheet.png"
+
+    def add_row(self, row: Mapping[str, Any]) -> None:
+        """Add a row to the manifest; its file is in place."""
+        complete = {name: str(row.get(name, "")) for name in COLUMNS}
+        self._rows[complete["file"]] = complete
+        self._write_line(complete.values())
+        self._file.flush()
+
+    def rows_of(self, stem: str, labels: list[str]) -> list[dict[str, str]]:
+        """The manifest's rows for some edits of one original."""
+        return [self._rows[self.edit_path(stem, label).name] for label in labels]
+
+    def finish(self) -> None:
+        """Rewrite the manifest with one row a file, in the order of names and strengths."""
+        self._file.close()
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        present = (row for row in self._rows.values() if (self.folder / row["file"]).exists())
+        writer.writerows(sorted(present, key=lambda row: (self._stem_of(row), float(row["strength"]))))
+        write_text(self.manifest, text.getvalue())
+
+    def _write_line(self, values: Any) -> None:
+        csv.writer(self._file, lineterminator="\n").writerow(values)
+
+    def _read(self) -> list[dict[str, str]]:
+        if not self.manifest.exists() or self.manifest.stat().st_size == 0:
+            return []
+        with self.manifest.open(newline="", encoding="utf-8", errors="replace") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise InputError(
+                    f"{self.manifest} is no manifest of this version of cxredit; move it away, or choose another "
+                    "folder with -o."
+                )
+            rows = [row for row in reader if None not in row and None not in row.values()]
+        return [row for row in rows if row["recipe"] and _is_number(row["strength"])]
+
+    @staticmethod
+    def _stem_of(row: Mapping[str, str]) -> str:
+        return Path(row["file"]).stem.removesuffix(f"_{row['strength']}")
+
+
+def digest(content: object) -> str:
+    """12 hex digits that stand for bytes, or for anything that JSON can hold."""
+    data = content if isinstance(content, bytes) else json.dumps(content, sort_keys=True).encode()
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

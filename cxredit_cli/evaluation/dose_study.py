@@ -1,0 +1,176 @@
+"""The section `dose` of an evaluation from beginning to end: scans, codes, the direction and random ones beside it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cxredit_cli.errors import InputError
+from cxredit_cli.evaluation.dose import Dose, measure_dose, random_directions
+from cxredit_cli.evaluation.dose_summary import checks, summarise_dose, summarise_null
+from cxredit_cli.evaluation.realism_study import split_notes
+from cxredit_cli.evaluation.scans import Scans, choose_scans, invert_scans, rows_with_codes
+from cxredit_cli.latent.code_batch import CodeBatch, take_codes
+from cxredit_cli.latent.responses import default_strengths
+from cxredit_cli.latent.synthesize import synthesize
+from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.progress import Progress, SilentProgress
+from cxredit_cli.storage.classifier_network import TrainedClassifier
+from cxredit_cli.storage.codes import Codes
+from cxredit_cli.storage.dataset import Dataset
+from cxredit_cli.storage.directions import Direction
+from cxredit_cli.storage.models import Model, fingerprint
+
+LIMIT_SHOWN = 4  # patients drawn in the report
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Which scans, and how they become codes."""
+
+    split: str = "val"
+    view: str = "PA"
+    label: str = "No Finding"
+    n: int = 100
+    seed: int = 0
+    method: str | None = None
+    space: str | None = None
+    steps: int = 50
+    batch: int = 32
+    codes: Codes | None = None  # made before; only scans that have one are taken then
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The section of the report, and pictures for its page."""
+
+    document: dict[str, Any]
+    pictures: Tensor  # [P, S, 1, R, R] of the first scans at every strength
+    originals: Tensor  # [P, 1, R, R]
+
+
+def find_cohort(
+    model: Model, judge: AnatomyNetwork, dataset: Dataset, cohort: Cohort, progress: Progress | None = None
+) -> tuple[Scans, CodeBatch]:
+    """The scans and their codes, from the file where one is given, else made now."""
+    among = None
+    if cohort.codes is not None:
+        cohort.codes.check_generator(model.fingerprint)
+        among = rows_with_codes(dataset, cohort.codes)
+    scans = choose_scans(
+        dataset, judge, cohort.split, cohort.view, cohort.label, cohort.n, cohort.seed, among, cohort.batch
+    )
+    if cohort.codes is not None and among is not None:
+        return scans, take_codes(cohort.codes, [among[int(row)] for row in scans.rows])
+    codes, _ = invert_scans(model, scans.images, cohort.method, cohort.space, cohort.steps, cohort.batch, progress)
+    return scans, codes
+
+
+def evaluate_dose(
+    model: Model,
+    judge: AnatomyNetwork,
+    dataset: Dataset,
+    direction: Direction,
+    where: Path,
+    cohort: Cohort,
+    strengths: list[float] | None = None,
+    randoms: int = 5,
+    progress: Progress | None = None,
+    classifier: TrainedClassifier | None = None,
+) -> Judged:
+    """Dose-response of a direction read from `where`, on unseen scans, with `randoms` random directions of each kind.
+
+    `classifier` is a second judge beside the anatomy network `judge`. Raises InputError for too few
+    scans or strengths, MismatchError for a direction or codes of another generator.
+    """
+    direction.check_generator(model.fingerprint, where)
+    generator, progress = model.generator, progress or SilentProgress()
+    vector = torch.from_numpy(direction.direction)
+    strengths = sorted({*(strengths or default_strengths(generator, len(vector))), 0.0})
+    if len(strengths) < 2:
+        raise InputError("--sweep must have strengths besides 0.")
+    scans, codes = find_cohort(model, judge, dataset, cohort, progress)
+    null = random_directions(generator, len(vector), randoms, cohort.seed)
+    done, each = 0, len(scans)
+    progress.start("Dose-response", each * (1 + sum(map(len, null.values()))))
+
+    def measure(along: Tensor) -> Dose:
+        nonlocal done
+        before = done
+        found = measure_dose(
+            generator,
+            judge,
+            codes,
+            scans.images,
+            along,
+            strengths,
+            batch=cohort.batch,
+            advance=lambda scans_done: progress.advance(before + scans_done),
+            classifier=None if classifier is None else classifier.network,
+        )
+        done += each
+        return found
+
+    found = measure(vector)
+    random = {kind: [measure(along) for along in vectors] for kind, vectors in null.items()}
+    progress.finish()
+    summary = summarise_dose(found)
+    document = {
+        "direction": {"name": direction.name, "method": direction.method, "file": where.name, "sha": direction.digest},
+        "cohort": scans.described | {"codes": codes.how},
+        "judge": fingerprint(judge.state_dict()),
+        "classifier_judge": None if classifier is None else describe_classifier(classifier),
+        **summary,
+        "checks": checks(summary),
+        "null": summarise_null(random, summary) if randoms else [],
+        "notes": [*split_notes(model, cohort.split, dataset), *_classifier_notes(classifier, cohort, dataset)],
+    }
+    return Judged(document, *_shown(model, codes, scans, vector, strengths, found))
+
+
+def describe_classifier(classifier: TrainedClassifier) -> dict[str, Any]:
+    """What the report says of the classifier: of what, and its AUC on patients that it did not learn from."""
+    info = classifier.info
+    tested = [{"on": "patients of val", **info["val"], "auc": info["auc"], "auc_interval": info["auc_interval"]}]
+    if "by_folds" in info:
+        folds = info["by_folds"]
+        tested.insert(0, {"on": f"{folds['folds']} folds by patient", **folds})
+    figures = ("on", "auc", "auc_interval", "positive_images", "negative_images")
+    return {
+        "file": classifier.name,
+        "sha": fingerprint(classifier.network.state_dict()),
+        **{name: info[name] for name in ("positive", "negative", "view", "data")},
+        "tested": [{name: test[name] for name in figures} for test in tested if test["auc"] is not None],
+    }
+
+
+def _classifier_notes(classifier: TrainedClassifier | None, cohort: Cohort, dataset: Dataset) -> list[str]:
+    """What stands against its judgement."""
+    if classifier is None:
+        return []
+    notes, split = [], classifier.info["split"]
+    ours = {name: dataset.attributes[name] for name in ("seed", "val_fraction")}
+    if cohort.split != "val" or split != ours:
+        notes.append("The classifier may have been trained on some of these patients.")
+    if cohort.view != classifier.info["view"]:
+        notes.append(
+            f"The classifier learnt from {classifier.info['view']} images, and these are of view {cohort.view}."
+        )
+    return notes
+
+
+def _shown(
+    model: Model, codes: CodeBatch, scans: Scans, vector: Tensor, strengths: list[float], found: Dose
+) -> tuple[Tensor, Tensor]:
+    """Pictures of the first scans that count, at every strength: [P, S, 1, R, R] and their originals."""
+    first = [index for index, good in enumerate(found.whole) if good][:LIMIT_SHOWN]
+    moved = []
+    for strength in strengths:
+        w = codes.w[first] + strength * vector
+        noise = None if codes.noise is None else [layer[first] for layer in codes.noise]
+        tuning = None if codes.tuning is None else codes.tuning[first]
+        made = list(synthesize(model.generator, w, noise, tuning=tuning))
+        moved.append(torch.cat(made) if made else scans.images[:0])
+    return torch.stack(moved, dim=1), scans.images[first]

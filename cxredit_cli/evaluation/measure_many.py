@@ -1,0 +1,302 @@
+"""Measuring many images: files, datasets and codes in, one table and pictures with outlines out."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import TextIO
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from cxredit_cli.anatomy.measures import FIGURES, Anatomy, measure_segmentation
+from cxredit_cli.anatomy.outlines import MASK_SIDE, clean, segment
+from cxredit_cli.atomic import write_text
+from cxredit_cli.errors import InputError
+from cxredit_cli.figures.outlines import OUTLINED, SIDE, outlined, outlined_text
+from cxredit_cli.figures.sheets import save_png
+from cxredit_cli.latent.code_batch import take_codes
+from cxredit_cli.latent.synthesize import synthesize
+from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.progress import Progress, SilentProgress
+from cxredit_cli.radiographs.geometry import Fit, fit_square
+from cxredit_cli.radiographs.read import read_radiograph
+from cxredit_cli.radiographs.read_many import read_all
+from cxredit_cli.radiographs.sources import Source, list_sources
+from cxredit_cli.storage.codes import Codes, read_codes
+from cxredit_cli.storage.dataset import Dataset, is_prepared
+from cxredit_cli.storage.models import Model
+
+OVERVIEWS = ("_sheet.png", "_grid.png", OUTLINED)  # pictures that the tool itself lays beside radiographs
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files to measure, and the input that named each."""
+
+    sources: list[tuple[str, Source]]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRows:
+    """Images of a prepared dataset."""
+
+    given: str
+    dataset: Dataset
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRows:
+    """Codes, which are synthesised first."""
+
+    given: str
+    codes: Codes
+    model: Model
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+Group = Files | DatasetRows | CodeRows
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One image on its way to the network, or why it could not be read."""
+
+    given: str  # the input that named it
+    name: str
+    pixels: NDArray[np.float32] | None  # [R, R], black to white in 0..1
+    reason: str = ""
+    source: Source | None = None  # of a file, whose own resolution may be finer
+
+    def shown(self, fit: Fit) -> NDArray[np.float32]:
+        """What is drawn: a file as fine as the drawing, else `pixels`."""
+        assert self.pixels is not None
+        return self.pixels if self.source is None else fit_square(read_radiograph(self.source).pixels, SIDE, fit)
+
+
+@dataclass(slots=True)
+class MeasureReport:
+    """What a run did."""
+
+    rows: list[tuple[str, str]] = field(default_factory=list)  # input, name
+    anatomy: Anatomy | None = None  # of these rows
+    overlays: list[Path] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
+
+
+def list_groups(
+    inputs: Sequence[str],
+    load_generator: Callable[[], Model],
+    stdin: TextIO | None = None,
+    split: str | None = None,
+    label: str | None = None,
+) -> tuple[list[Group], int]:
+    """What `inputs` name, in their order, and how many overviews (contact sheets) were left out of folders.
+
+    `load_generator` is called once, where codes are among them. Raises InputError where an input names nothing,
+    MismatchError for codes of another generator.
+    """
+    kinds = [(_kind(given), given) for given in inputs]
+    if (split or label) and "dataset" not in (kind for kind, _ in kinds):
+        raise InputError("--split and --label choose from a dataset.h5, but no dataset is among the inputs.")
+    if split not in (None, "train", "val"):
+        raise InputError(f"--split must be train or val, but it is '{split}'.")
+    groups: list[Group] = []
+    model: Model | None = None
+    skipped = 0
+    for kind, members in groupby(kinds, key=lambda pair: pair[0]):
+        if kind == "files":
+            sources: list[tuple[str, Source]] = []
+            for _, given in members:
+                found = list_sources([given], stdin)
+                kept = [source for source in found if not _is_overview(source)] if Path(given).is_dir() else found
+                if not kept:
+                    raise InputError(f"{given} holds no radiograph, only pictures that cxredit made of several.")
+                skipped += len(found) - len(kept)
+                sources += [(given, source) for source in kept]
+            groups.append(Files(sources))
+            continue
+        for _, given in members:
+            if kind == "dataset":
+                dataset = Dataset(given)
+                rows = dataset.indices(split, label=label)
+                if len(rows) == 0:
+                    raise InputError(f"{given} has no image with split {split or 'any'} and label {label or 'any'}.")
+                groups.append(DatasetRows(given, dataset, rows))
+            else:
+                codes = read_codes(Path(given))
+                model = model or load_generator()
+                codes.check_generator(model.fingerprint)
+                groups.append(CodeRows(given, codes, model))
+    return groups, skipped
+
+
+def _kind(given: str) -> str:
+    if not is_prepared(given):
+        return "files"
+    try:
+        with h5py.File(given, "r") as file:
+            return "dataset" if file.attrs.get("schema") == "cxredit-dataset" else "codes"
+    except OSError:
+        return "codes"  # reading them says what is wrong with the file
+
+
+def _is_overview(source: Source) -> bool:
+    """Whether a file is a picture of pictures, by its name and by what it says of itself."""
+    if source.member is not None or not source.name.endswith(OVERVIEWS):
+        return False
+    try:
+        with Image.open(source.path) as image:
+            return str(image.info.get("Software", "")).startswith("cxredit")
+    except OSError:
+        return False
+
+
+def read_pictures(groups: Sequence[Group], resolution: int, fit: Fit = "crop", batch: int = 32) -> Iterator[Picture]:
+    """Every image of the groups, in order, a few batches in memory; codes are synthesised.
+
+    Files come at `resolution`, as `prepare` would store them, so that a dataset measures as its files do.
+    """
+    for group in groups:
+        if isinstance(group, Files):
+            pairs = [(index, source) for index, (_, source) in enumerate(group.sources)]
+            for index, content, reason in read_all(pairs, resolution, fit, bits=16):
+                given, source = group.sources[index]
+                if content is None:
+                    yield Picture(given, source.name, None, reason)
+                else:
+                    levels = np.frombuffer(content, np.uint16).reshape(resolution, resolution)
+                    yield Picture(given, source.name, levels.astype(np.float32) / np.float32(65535), source=source)
+        elif isinstance(group, DatasetRows):
+            for start in range(0, len(group), batch):
+                rows = group.rows[start : start + batch]
+                stored = group.dataset.images(rows).astype(np.float32) / np.float32(group.dataset.white)
+                for row, pixels in zip(rows, stored, strict=True):
+                    yield Picture(group.given, group.dataset.names[row], pixels)
+        else:
+            for start in range(0, len(group), batch):
+                part = slice(start, start + batch)
+                codes = take_codes(group.codes, part)
+                (images,) = synthesize(group.model.generator, codes.w, codes.noise, batch, codes.tuning)
+                for name, image in zip(group.codes.source[part], images, strict=True):
+                    yield Picture(group.given, name, (image[0].numpy() + 1) / 2)
+
+
+def measure_groups(
+    network: AnatomyNetwork,
+    groups: Sequence[Group],
+    fit: Fit = "crop",
+    overlay: Path | None = None,
+    batch: int = 32,
+    progress: Progress | None = None,
+) -> MeasureReport:
+    """Measure every image; unreadable ones are reported, the others done. `overlay` is a folder for the outlines."""
+    progress, report = progress or SilentProgress(), MeasureReport()
+    parts: list[Anatomy] = []
+    names = _Names()
+    done = 0
+    progress.start("Measuring", sum(map(len, groups)))
+    for pictures in _batches(read_pictures(groups, network.config.resolution, fit, batch), batch):
+        report.failed += [(picture.name, picture.reason) for picture in pictures if picture.pixels is None]
+        for same in _by_resolution(pictures):
+            images = torch.from_numpy(np.stack([picture.pixels for picture in same if picture.pixels is not None]))
+            found = segment(network, images[:, None], MASK_SIDE, batch)
+            parts.append(measure_segmentation(found))
+            report.rows += [(picture.given, picture.name) for picture in same]
+            if overlay is not None:
+                report.overlays += _outline(overlay, same, clean(found.masks), parts[-1], names, fit)
+        done += len(pictures)
+        progress.advance(done)
+    progress.finish()
+    report.anatomy = Anatomy.join(parts) if parts else None
+    return report
+
+
+def table(report: MeasureReport) -> list[dict[str, str]]:
+    """One row an image, as it stands in the CSV: lengths and areas as fractions, empty where unknown."""
+    anatomy = report.anatomy
+    if anatomy is None:
+        return []
+    return [
+        {
+            "input": given,
+            "name": name,
+            **{figure: _number(getattr(anatomy, figure)[index]) for figure in FIGURES},
+            "plausible": "no" if anatomy.problem[index] else "yes",
+            "problem": anatomy.problem[index],
+        }
+        for index, (given, name) in enumerate(report.rows)
+    ]
+
+
+def write_table(path: Path, report: MeasureReport) -> None:
+    """Write the table as CSV, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["input", "name", *FIGURES, "plausible", "problem"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table(report))
+    write_text(path, text.getvalue())
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.5f}"
+
+
+def _batches(pictures: Iterator[Picture], size: int) -> Iterator[list[Picture]]:
+    waiting: list[Picture] = []
+    for picture in pictures:
+        waiting.append(picture)
+        if len(waiting) == size:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+def _by_resolution(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:
+    """Runs of readable pictures of one resolution, so that the order stays."""
+    readable = [(picture.pixels.shape, picture) for picture in pictures if picture.pixels is not None]
+    for _, run in groupby(readable, key=lambda pair: pair[0]):
+        yield [picture for _, picture in run]
+
+
+class _Names:
+    """File names that no two pictures share."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def unique(self, stem: str) -> str:
+        name, number = stem, 1
+        while name.casefold() in self._taken:
+            number += 1
+            name = f"{stem}_{number}"
+        self._taken.add(name.casefold())
+        return name
+
+
+def _outline(
+    folder: Path, pictures: Sequence[Picture], masks: NDArray[np.uint8], anatomy: Anatomy, names: _Names, fit: Fit
+) -> list[Path]:
+    written = []
+    for index, picture in enumerate(pictures):
+        problem, ctr = anatomy.problem[index], anatomy.ctr[index]
+        caption = f"implausible: {problem}" if problem else f"CTR {ctr:.3f}"
+        path = folder / f"{names.unique(Source(Path(picture.name)).stem)}{OUTLINED}"
+        save_png(path, outlined(picture.shown(fit), masks[index], caption), outlined_text(picture.name, caption))
+        written.append(path)
+    return written

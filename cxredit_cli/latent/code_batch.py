@@ -1,0 +1,29 @@
+"""Codes of a file with all that goes with them, as tensors."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cxredit_cli.storage.codes import Codes, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class CodeBatch:
+    """Codes of N scans and all that goes with them, on the CPU."""
+
+    w: Tensor  # [N, 1 or num_ws, D]
+    noise: list[Tensor] | None  # fitted noise, one [N, 1, H, W] a layer
+    tuning: Tensor | None  # [N, K], what bends the generator for each
+    how: str
+    seconds: float | None = None  # an image, where they were made now
+
+
+def take_codes(codes: Codes, rows: Rows) -> CodeBatch:
+    """The codes in `rows` of a file, in this order."""
+    layers, deltas = codes.noise(rows), codes.tuning(rows)
+    noise = None if layers is None else [torch.from_numpy(layer)[:, None] for layer in layers]
+    tuning = None if deltas is None else torch.from_numpy(deltas)
+    header = codes.header
+    how = f"{header.method}, {header.space}" + (f", {header.steps} steps" if header.steps else "")
+    return CodeBatch(torch.from_numpy(codes.w[rows]), noise, tuning, f"{how} ({codes.path})")

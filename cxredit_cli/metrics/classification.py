@@ -1,0 +1,23 @@
+"""What a classifier that was trained on labels says of radiographs."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cxredit_cli.anatomy.outlines import normalise, resize
+from cxredit_cli.networks.classifier import Classifier
+
+
+@torch.no_grad()
+def classify(network: Classifier, images: Tensor, batch: int = 32) -> NDArray[np.float64]:
+    """The log-odds [N] of images [N, 1, R, R] of any range and resolution; their contrast is made alike first."""
+    device = next(network.parameters()).device
+    parts = torch.split(images, batch) if len(images) else ()
+    found = [network(normalise(resize(part.to(device), network.config.resolution))).cpu() for part in parts]
+    return np.asarray(torch.cat([torch.empty(0), *found]).numpy(), dtype=np.float64)
+
+
+def probability(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 / (1 + exp(-log-odds)): of the positive class, where both classes are equally common."""
+    return np.asarray(0.5 + 0.5 * np.tanh(log_odds / 2))

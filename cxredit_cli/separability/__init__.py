@@ -1,0 +1,1 @@
+"""Whether a disease is a direction of the latent space."""

@@ -1,0 +1,81 @@
+"""Which codes are of the one class, which of the other, and which are left out and why."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cxredit_cli.errors import InputError
+from cxredit_cli.storage.codes import Codes
+from cxredit_cli.storage.labels import AMBIGUOUS, LabelTable
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """The codes that take part, by their rows, with class and patient."""
+
+    rows: NDArray[np.int64]  # [M] rows of the code file
+    positive: NDArray[np.bool_]  # [M]
+    patients: list[str]  # [M]
+    unlabelled: list[str]  # sources that no row, or several rows, of the table fit
+    both: list[str]  # sources with the positive and the negative label
+    neither: int  # labelled sources with neither
+    table_rows: list[int]  # [M] their rows of the label table
+    patients_known: bool  # False: the table names no patients, so each image counts as its own
+
+
+def choose_cohort(sources: Sequence[str], table: LabelTable, positive: str, negative: str) -> Cohort:
+    """Find the label of each source; raises InputError for labels that the table lacks or that no source has."""
+    for label in (positive, negative):
+        if label not in table.label_names:
+            raise InputError(f"No image has the label '{label}'; the labels are {', '.join(table.label_names)}.")
+    rows: list[int] = []
+    classes: list[bool] = []
+    patients: list[str] = []
+    table_rows: list[int] = []
+    unlabelled: list[str] = []
+    both: list[str] = []
+    neither = 0
+    for index, source in enumerate(sources):
+        found = table.find(PurePosixPath(source).parts)
+        if found is None or found == AMBIGUOUS:
+            unlabelled.append(source)
+            continue
+        row = table.rows[found]
+        is_positive, is_negative = positive in row.labels, negative in row.labels
+        if is_positive and is_negative:
+            both.append(source)
+        elif is_positive or is_negative:
+            rows.append(index)
+            classes.append(is_positive)
+            patients.append(row.patient_id or f"image {source}")
+            table_rows.append(found)
+        else:
+            neither += 1
+    for label, wanted in ((positive, True), (negative, False)):
+        if wanted not in classes:
+            raise InputError(
+                f"None of the {len(sources)} codes is of an image labelled '{label}' ({len(unlabelled)} have no label "
+                "at all); invert such images, or check --labels."
+            )
+    return Cohort(
+        rows=np.array(rows, dtype=np.int64),
+        positive=np.array(classes, dtype=np.bool_),
+        patients=patients,
+        unlabelled=unlabelled,
+        both=both,
+        neither=neither,
+        table_rows=table_rows,
+        patients_known=any(row.patient_id not in ("", row.name) for row in table.rows),
+    )
+
+
+def originals(codes: Codes, cohort: Cohort, batch: int) -> Iterator[Tensor]:
+    """What was inverted, [n, 1, R, R] in [-1, 1], `batch` codes of the cohort at a time."""
+    for start in range(0, len(cohort.rows), batch):
+        stored = codes.originals(cohort.rows[start : start + batch])
+        yield torch.from_numpy(stored.astype(np.float32))[:, None] / 127.5 - 1
