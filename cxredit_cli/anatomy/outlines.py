@@ -53,9 +53,19 @@ def segment(network: AnatomyNetwork, images: Tensor, side: int | None = None, ba
         signs.append(_signs(x, scores))
         if scores.shape[-1] != side:
             scores = F.interpolate(scores, size=(side, side), mode="bilinear", align_corners=False)
-        masks.append(scores.argmax(1).to(torch.uint8).cpu().numpy())
+        masks.append(_most_likely(scores).cpu().numpy())
     certainty, contrast = np.concatenate(signs, axis=1)
     return Segmentation(np.concatenate(masks), certainty, contrast)
+
+
+def _most_likely(scores: Tensor) -> Tensor:
+    """The class [N, S, S] uint8 of scores [N, C, S, S]; the first of equals, as argmax, which is slow across planes."""
+    best, classes = scores[:, 0], torch.zeros_like(scores[:, 0], dtype=torch.uint8)
+    for organ in range(1, scores.shape[1]):
+        higher = scores[:, organ] > best
+        classes.masked_fill_(higher, organ)
+        best = torch.where(higher, scores[:, organ], best)
+    return classes
 
 
 def _signs(x: Tensor, scores: Tensor) -> NDArray[np.float64]:
@@ -90,5 +100,18 @@ def clean(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
             if count:
                 target[pieces == np.bincount(pieces.ravel())[1:].argmax() + 1] = organ
         for organ in range(1, len(CLASSES)):
-            target[ndimage.binary_fill_holes(target == organ) & (target == 0)] = organ
+            target[_holes(target == organ) & (target == 0)] = organ
     return cleaned
+
+
+def _holes(organ: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What an organ [S, S] encloses: the pieces of the rest that do not reach the edge of the image.
+
+    The same as scipy's `binary_fill_holes`, in one pass instead of one a pixel of depth.
+    """
+    pieces, count = ndimage.label(~organ)
+    open_ = np.zeros(count + 1, dtype=bool)
+    for edge in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
+        open_[edge] = True
+    open_[0] = True  # the organ itself
+    return np.asarray(~open_[pieces])

@@ -6,16 +6,16 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from cxredit_cli.atomic import write_text
 from cxredit_cli.errors import InputError
 
-Suffix = Literal[".png", ".dcm"]
 COLUMNS = (
     "source",
+    "stem",
     "strength",
-    "file",
+    "file",  # "" where nothing was written
     "sheet",
     "psnr",  # dB, of the reconstruction against the original
     "ssim",
@@ -23,7 +23,10 @@ COLUMNS = (
     "max_abs_change",
     "target_ctr",  # with --target-ctr: what was asked for; two that come out alike stand together, by |
     "ctr",  # measured on the edit
-    "reconstruction_ctr",  # measured before
+    "reconstruction_ctr",  # measured before, on the reconstruction
+    "film_ctr",  # measured before, on the film
+    "carried",  # how a native edit was carried over: border or tone; "" where the file is the generator's picture
+    "refused",  # why the film itself was not edited
     "direction",
     "layers",
     "method",
@@ -34,18 +37,21 @@ COLUMNS = (
 
 
 class EditedFolder:
-    """Files `<stem>_<strength>.png` (or of another `suffix`), `<stem>_sheet.png` and manifest.csv in one folder.
+    """Files `<stem>_<strength>.<suffix>`, `<stem>_sheet.png` and manifest.csv in one folder.
 
     A row is appended once its file is in place, so that what a killed run has done is known; the last row of a file
     counts, and `finish` leaves one row a file.
     """
 
-    def __init__(self, folder: Path, suffix: Suffix = ".png") -> None:
-        self.folder, self.suffix = folder, suffix
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.manifest = folder / "manifest.csv"
         folder.mkdir(parents=True, exist_ok=True)
-        self._rows: dict[str, dict[str, str]] = {row["file"]: row for row in self._read()}
-        self._stems = {self._stem_of(row): row["identity"] for row in self._rows.values()}
+        self._rows: dict[str, dict[str, str]] = {}
+        self._by_edit: dict[tuple[str, str], list[str]] = {}
+        self._stems: dict[str, str] = {}
+        for row in self._read():
+            self._remember(row)
         begin = not self.manifest.exists() or self.manifest.stat().st_size == 0
         self._file = self.manifest.open("a", newline="", encoding="utf-8")
         if begin:
@@ -70,26 +76,18 @@ class EditedFolder:
 
     def is_done(self, stem: str, labels: list[str], recipe: str) -> bool:
         """Whether all edits of `stem` and its sheet are there, made by the same recipe."""
-        if not self.sheet_path(stem).exists():
-            return False
-        for label in labels:
-            path = self.edit_path(stem, label)
-            if self._rows.get(path.name, {}).get("recipe") != recipe or not path.exists():
-                return False
-        return True
+        return self.sheet_path(stem).exists() and len(self.rows_of(stem, labels, recipe)) == len(labels)
 
     def labels_done(self, stem: str, recipe: str) -> list[str]:
         """The strengths, rising, of the edits of `stem` that are there with its sheet, made by the same recipe."""
         if not self.sheet_path(stem).exists():
             return []
-        rows = [row for row in self._rows.values() if row["recipe"] == recipe and self._stem_of(row) == stem]
-        rows = [row for row in rows if row["file"].endswith(self.suffix)]
-        present = [row["strength"] for row in rows if (self.folder / row["file"]).exists()]
-        return sorted(present, key=float)
+        labels = [label for known, label in self._by_edit if known == stem]
+        return sorted((label for label in labels if self.rows_of(stem, [label], recipe)), key=float)
 
-    def edit_path(self, stem: str, label: str) -> Path:
+    def edit_path(self, stem: str, label: str, suffix: str = ".png") -> Path:
         """Where the edit with the strength `label` goes."""
-        return self.folder / f"{stem}_{label}{self.suffix}"
+        return self.folder / f"{stem}_{label}{suffix}"
 
     def sheet_path(self, stem: str) -> Path:
         """Where the contact sheet goes."""
@@ -98,13 +96,14 @@ class EditedFolder:
     def add_row(self, row: Mapping[str, Any]) -> None:
         """Add a row to the manifest; its file is in place."""
         complete = {name: str(row.get(name, "")) for name in COLUMNS}
-        self._rows[complete["file"]] = complete
+        self._remember(complete)
         self._write_line(complete.values())
         self._file.flush()
 
-    def rows_of(self, stem: str, labels: list[str]) -> list[dict[str, str]]:
-        """The manifest's rows for some edits of one original."""
-        return [self._rows[self.edit_path(stem, label).name] for label in labels]
+    def rows_of(self, stem: str, labels: list[str], recipe: str) -> list[dict[str, str]]:
+        """The manifest's rows for those edits of one original that were made by a recipe and are still there."""
+        rows = [self._rows[key] for label in labels for key in self._by_edit.get((stem, label), [])]
+        return [row for row in rows if row["recipe"] == recipe and self._is_there(row)]
 
     def finish(self) -> None:
         """Rewrite the manifest with one row a file, in the order of names and strengths."""
@@ -112,8 +111,8 @@ class EditedFolder:
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        present = (row for row in self._rows.values() if (self.folder / row["file"]).exists())
-        writer.writerows(sorted(present, key=lambda row: (self._stem_of(row), float(row["strength"]))))
+        present = (row for row in self._rows.values() if self._is_there(row))
+        writer.writerows(sorted(present, key=lambda row: (row["stem"], float(row["strength"]))))
         write_text(self.manifest, text.getvalue())
 
     def _write_line(self, values: Any) -> None:
@@ -132,9 +131,15 @@ class EditedFolder:
             rows = [row for row in reader if None not in row and None not in row.values()]
         return [row for row in rows if row["recipe"] and _is_number(row["strength"])]
 
-    @staticmethod
-    def _stem_of(row: Mapping[str, str]) -> str:
-        return Path(row["file"]).stem.removesuffix(f"_{row['strength']}")
+    def _is_there(self, row: Mapping[str, str]) -> bool:
+        return not row["file"] or (self.folder / row["file"]).exists()
+
+    def _remember(self, row: dict[str, str]) -> None:
+        key, edit = row["file"] or f"{row['stem']}_{row['strength']}", (row["stem"], row["strength"])
+        if key not in self._rows:
+            self._by_edit.setdefault(edit, []).append(key)
+        self._rows[key] = row
+        self._stems[row["stem"]] = row["identity"]
 
 
 def digest(content: object) -> str:

@@ -83,11 +83,14 @@ def plan_edits(
     goal: Goal,
     batch: int = 16,
     tuning: Tensor | None = None,
+    films: NDArray[np.float64] | None = None,
 ) -> list[tuple[list[Edit], str | None]]:
     """For codes [N, L, D] the edits that bring the CTR nearest to each target; or none, and why.
 
-    `noise` is fitted noise, one [N, 1, H, W] a layer, `tuning` [N, K] what bends the generator for each. All images
-    search together; each round is one batch of pictures.
+    `noise` is fitted noise, one [N, 1, H, W] a layer, `tuning` [N, K] what bends the generator for each. `films` [N] are
+    the CTRs of the films themselves (nan: unknown): what is carried over to a film is the change of its reconstruction,
+    so that change is brought to the target less the film's CTR. All images search together; each round is one batch of
+    pictures.
     """
     targets = len(goal.targets)
     step = edit(torch.zeros_like(w[:1]), direction, [1.0], generator.num_ws, layers)[0]
@@ -106,6 +109,9 @@ def plan_edits(
         return np.array([known[int(row) // targets, float(s)] for row, s in zip(rows, strengths, strict=True)])
 
     wanted = np.tile(np.array(goal.targets), len(w))
+    if films is not None:
+        start = measure(np.arange(len(w)) * targets, np.zeros(len(w)))
+        wanted += np.repeat(np.nan_to_num(start - films), targets)
     found = solve(measure, wanted, goal.slope, goal.limit, goal.tolerance)
     plans: list[tuple[list[Edit], str | None]] = []
     for image in range(len(w)):

@@ -13,8 +13,8 @@ def add(folder: EditedFolder, stem: str, label: str, identity: str, recipe: str 
     path = folder.edit_path(stem, label)
     path.write_bytes(b"png")
     folder.sheet_path(stem).write_bytes(b"png")
-    row = {"source": f"{stem}.png", "strength": label, "file": path.name, "identity": identity, "recipe": recipe}
-    folder.add_row(row)
+    row = {"source": f"{stem}.png", "stem": stem, "strength": label, "file": path.name}
+    folder.add_row({**row, "identity": identity, "recipe": recipe})
 
 
 def manifest(folder: Path) -> list[dict[str, str]]:
@@ -63,6 +63,34 @@ def test_the_last_row_of_a_file_counts_and_rows_are_sorted(tmp_path: Path) -> No
     rows = manifest(tmp_path)
     assert [row["strength"] for row in rows] == ["-1.5", "+0", "+3"]
     assert rows[-1]["recipe"] == "newer"
+
+
+def test_an_edit_that_was_refused_has_a_row_and_no_file(tmp_path: Path) -> None:
+    row = {"source": "a.png", "stem": "a", "strength": "+3", "refused": "no room", "identity": "A", "recipe": "r"}
+    with EditedFolder(tmp_path) as folder:
+        add(folder, "a", "+1", "A")
+        folder.add_row(row)
+        assert folder.is_done("a", ["+1", "+3"], "r")
+        assert not folder.is_done("a", ["+1", "+3"], "another recipe")
+        folder.finish()
+    assert [(row["file"], row["refused"]) for row in manifest(tmp_path)] == [("a_+1.png", ""), ("", "no room")]
+    with EditedFolder(tmp_path) as folder:
+        assert folder.is_done("a", ["+1", "+3"], "r")
+        assert folder.stem_for("a", "B") == "a-2"
+
+
+def test_files_of_two_kinds_stand_beside_each_other(tmp_path: Path) -> None:
+    with EditedFolder(tmp_path) as folder:
+        add(folder, "a", "+1", "A", "png")
+        path = folder.edit_path("a", "+1", ".dcm")
+        path.write_bytes(b"dicom")
+        folder.add_row(
+            {"stem": "a", "strength": "+1", "file": path.name, "source": "a", "identity": "A", "recipe": "dicom"}
+        )
+        assert folder.is_done("a", ["+1"], "png")
+        assert folder.is_done("a", ["+1"], "dicom")
+        folder.finish()
+    assert [row["file"] for row in manifest(tmp_path)] == ["a_+1.png", "a_+1.dcm"]
 
 
 def test_a_foreign_manifest_is_not_overwritten(tmp_path: Path) -> None:

@@ -1,0 +1,248 @@
+"""The heart as a layer of its own: what a radiograph has of it, and that layer moved, with ribs and vessels left in place.
+
+Radiographs add up in log attenuation (Beer and Lambert), so a film is a smooth cardiac layer plus ribs, vessels, spine, tubes
+and text. The layer S is the film averaged along the border of the heart; an edit moves S alone:
+
+    O* = O + S(source(r)) - S(r) + (O - S) c
+
+where c makes what is newly behind the heart fainter, as it is behind the heart of this film.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cxredit_cli.editing.heart_border import Border, rays, room, shift_at, turn
+from cxredit_cli.editing.polar_warp import ANGLES
+
+# Lengths as fractions of the side.
+FINEST = 1 / 2048  # between samples of the layer along a ray
+PROFILE = 14 / 1024  # on either side of the border, where the layer follows the film
+BLEND = 10 / 1024
+SLOW = 16 / 1024  # farther in and out the layer has only changes that are slower than this
+NEAR, FAR = 8 / 1024, 40 / 1024  # of the border, between which heart and lung are compared
+NEIGHBOURHOOD = 0.12  # of the border, old or new, beyond which no edit changes anything
+BEYOND = 0.04  # beyond the moved border, where a growing edit ends
+ALONG = 4.0  # degrees: the layer's width along the border
+DEEP = 0.45  # of the radius, within which nothing moves
+WIDE = 2.2  # shifts beyond the border, where a shrinking edit ends
+FAINTEST, MOST_REVEALED = 0.3, 0.4
+METAL_CORE, METAL = 0.24, 0.2  # brighter than the heart, of the grey range
+BAND = 2**18  # pixels at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The cardiac layer of a square of N pixels, in polar coordinates aligned with the border."""
+
+    border: Border
+    smooth: NDArray[np.float32]  # [ANGLES, K] S at radius edge + offsets
+    first: float  # the first offset
+    spacing: float  # of the offsets
+    faint: float  # RMS of detail inside the border over outside
+    detail: float  # RMS of detail inside the border
+    inner: NDArray[np.float64]  # [ANGLES] tone of the heart just inside the border
+    metal: NDArray[np.float32]  # [m, m] 1 on pacemakers and the like: no part of the heart, left as they are
+
+
+def find_layer(film: NDArray[np.float32], border: Border, heart: NDArray[np.bool_]) -> Layer:
+    """The cardiac layer of `film` [N, N], of which `heart` [M, M] is the mask."""
+    side = film.shape[0]
+    spacing = max(side * FINEST, 1.0)
+    low = (1 - DEEP) * float(border.edge.max()) + 2 * spacing
+    high = float(np.max(room(border))) + FAR * side + 2 * spacing
+    offsets = np.arange(-np.ceil(low / spacing), np.ceil(high / spacing) + 1) * spacing
+    radius = np.maximum(border.edge[:, None] + offsets, 0)
+    profile = rays(film, border.x, border.y, radius)
+    metal = find_metal(film, heart)
+    seen = np.maximum(1 - sample(metal, side, border, radius), 1e-4)
+    smoothed = turn(profile * seen, ALONG) / turn(seen, ALONG)
+    if seen.min() < 0.5:  # under a device: what lies farther along the border
+        wider = turn(profile * seen, 15) / turn(seen, 15)
+        smoothed = np.where(turn(seen, ALONG) > 0.2, smoothed, wider)
+    smoothed = flatten(smoothed, offsets, side)
+    square, weight = np.square(profile - smoothed), np.maximum(border.lung, 0.02)
+
+    def power(start: float, stop: float) -> float:
+        within = (offsets >= start * side) & (offsets < stop * side)
+        return float((square[:, within].mean(axis=1) * weight).sum())
+
+    inside = (offsets >= -FAR * side) & (offsets < -NEAR * side)
+    return Layer(
+        border=border,
+        smooth=smoothed.astype(np.float32),
+        first=float(offsets[0]),
+        spacing=spacing,
+        faint=float(np.clip(np.sqrt(power(-FAR, -NEAR) / max(power(NEAR, FAR), 1e-12)), FAINTEST, 1)),
+        detail=float(np.sqrt(square[:, inside].mean())),
+        inner=turn(smoothed[:, inside].mean(axis=1), 6),
+        metal=metal,
+    )
+
+
+def flatten(layer: NDArray[np.float64], offsets: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """Keep the profile across the border; farther in and out, where vessels run along it too, only its slow change."""
+    flat = layer.copy()
+    for beyond in (offsets < -PROFILE * side, offsets > PROFILE * side):
+        mask = beyond.astype(np.float64)
+        sigma = SLOW * side / (offsets[1] - offsets[0])
+        total = ndimage.gaussian_filter1d(layer * mask, sigma, axis=1, mode="constant")
+        slow = total / np.maximum(ndimage.gaussian_filter1d(mask, sigma, mode="constant"), 1e-3)
+        share = np.clip((np.abs(offsets) - PROFILE * side) / (BLEND * side), 0, 1) * mask
+        flat += share * (slow - layer)
+    return flat
+
+
+def find_metal(film: NDArray[np.float32], heart: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """1 on pacemakers and the like [m, m], m at most 512, known by their white beside the heart's."""
+    step = max(film.shape[0] // 512, 1)
+    small = film[::step, ::step]
+    index = np.arange(small.shape[0]) * heart.shape[0] // small.shape[0]
+    tone = float(np.median(small[heart[np.ix_(index, index)]]))
+    core = ndimage.binary_opening(small > tone + METAL_CORE, iterations=max(round(4 * small.shape[0] / 512), 1))
+    if not core.any():
+        return np.zeros((1, 1), dtype=np.float32)
+    body = ndimage.binary_propagation(core, mask=small > tone + METAL)
+    body = ndimage.binary_opening(ndimage.binary_closing(body, iterations=8), iterations=3)
+    near = ndimage.binary_dilation(body, iterations=5).astype(np.float32)
+    return np.asarray(ndimage.gaussian_filter(near, 1.0), dtype=np.float32)
+
+
+def sample(mask: NDArray[np.float32], side: int, border: Border, radius: NDArray[np.float64]) -> NDArray[np.float32]:
+    """A mask [m, m] of a square of `side` pixels at radii [ANGLES, K] around the border's centre."""
+    if mask.size == 1:
+        return np.full(radius.shape, mask[0, 0], dtype=np.float32)
+    scale = mask.shape[0] / side
+    return rays(mask, (border.x + 0.5) * scale - 0.5, (border.y + 0.5) * scale - 0.5, radius * scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A radial map of the border: edge comes to edge + shift, and nothing moves within `inside` and beyond `outside`."""
+
+    edge: NDArray[np.float64]  # [ANGLES]
+    shift: NDArray[np.float64]
+    inside: NDArray[np.float64]
+    outside: NDArray[np.float64]
+
+
+def plan_move(border: Border, strength: float, gain: float, side: int) -> Move:
+    """How the edit of a strength moves the border; `gain` scales its shift."""
+    shift = shift_at(border, strength, gain)
+    farther = border.edge + np.maximum(shift, 0)  # the old or the new border
+    span = np.clip(np.where(shift < 0, -WIDE * shift, 0), BEYOND * side, 0.9 * NEIGHBOURHOOD * side)
+    within = turn(np.minimum(farther + span, border.edge + room(border)), 3)
+    outside = np.clip(within, farther + 0.008 * side, farther + 0.95 * NEIGHBOURHOOD * side)
+    return Move(border.edge, shift, border.edge * DEEP, outside)
+
+
+def source_radius(
+    radius: NDArray[np.floating],
+    edge: NDArray[np.floating],
+    shift: NDArray[np.floating],
+    inside: NDArray[np.floating],
+    outside: NDArray[np.floating],
+) -> NDArray[np.floating]:
+    """Where the new film's radius comes from: edge + shift from edge, the identity within `inside` and beyond `outside`.
+
+    Two cubics (Hermite) that meet at the border with a slope near 1, and rise: the slopes at the ends of each add up to
+    less than three times its mean slope (Fritsch and Carlson 1980).
+    """
+    new = edge + shift
+    steepest = 3 * np.minimum((edge - inside) / (new - inside), (outside - edge) / (outside - new)) - 1.1
+    slope = np.clip(steepest, 0.2, 1)
+    inner = hermite(radius, inside, new, inside, edge, 1.0, slope)
+    outer = hermite(radius, new, outside, edge, outside, slope, 1.0)
+    still = (radius <= inside) | (radius >= outside)
+    return np.where(still, radius, np.where(radius < new, inner, outer))
+
+
+def hermite(
+    r: NDArray[np.floating],
+    start: NDArray[np.floating],
+    stop: NDArray[np.floating],
+    at_start: NDArray[np.floating],
+    at_stop: NDArray[np.floating],
+    slope_start: NDArray[np.floating] | float,
+    slope_stop: NDArray[np.floating] | float,
+) -> NDArray[np.floating]:
+    """The cubic with given values and slopes at both ends of an interval."""
+    length = stop - start
+    t = np.clip((r - start) / length, 0, 1)
+    rise = (t**3 - 2 * t**2 + t) * length * slope_start + (t**3 - t**2) * length * slope_stop
+    return np.asarray((2 * t**3 - 3 * t**2 + 1) * at_start + (3 * t**2 - 2 * t**3) * at_stop + rise)
+
+
+def move_layer(film: NDArray[np.float32], layer: Layer, move: Move) -> NDArray[np.float32]:
+    """What the move changes of `film` [N, N], in grey; 0 where nothing moves."""
+    change = np.zeros_like(film)
+    for rows, columns, radius, position in near_pixels(film.shape[0], layer.border, move.outside):
+        edge, shift, inside, outside = (at(v, position) for v in (move.edge, move.shift, move.inside, move.outside))
+        moves = (radius > inside) & (radius < outside) & (shift != 0)
+        if moves.any():
+            part = tuple(values[moves] for values in (radius, position, edge, shift, inside, outside))
+            where = rows[moves], columns[moves]
+            change[where] = change_of(film[where], layer, film.shape[0], *part)
+    return change
+
+
+def change_of(
+    grey: NDArray[np.float32],
+    layer: Layer,
+    side: int,
+    radius: NDArray[np.float32],
+    position: NDArray[np.float32],
+    edge: NDArray[np.float32],
+    shift: NDArray[np.float32],
+    inside: NDArray[np.float32],
+    outside: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """The change of pixels [n] of the film, all of them within the reach of the move."""
+
+    def look(r: NDArray[np.floating]) -> NDArray[np.float32]:
+        place = np.clip((r - edge - layer.first) / layer.spacing, 0, layer.smooth.shape[1] - 1)
+        found = ndimage.map_coordinates(layer.smooth, [position, place], order=1, mode="grid-wrap")
+        return np.asarray(found, dtype=np.float32)
+
+    source = source_radius(radius, edge, shift, inside, outside)
+    before = look(radius)
+    change = look(source) - before
+    ramp = NEAR * side
+    was, now = (np.clip((border - radius) / ramp + 0.5, 0, 1) for border in (edge, edge + shift))
+    covered, revealed = layer.faint - 1, min(1 / layer.faint - 1, MOST_REVEALED)
+    change = change + (grey - before) * np.where(now > was, covered * (now - was), revealed * (was - now))
+    scale = layer.metal.shape[0] / side
+    if layer.metal.size > 1:
+        angle = position * (2 * np.pi / ANGLES)
+        x = (layer.border.x + np.cos(angle) * radius + 0.5) * scale - 0.5
+        y = (layer.border.y + np.sin(angle) * radius + 0.5) * scale - 0.5
+        change = change * (1 - ndimage.map_coordinates(layer.metal, [y, x], order=1, mode="nearest"))
+    # What the heart grows over becomes no brighter than the heart.
+    most = at(layer.inner, position) + 2 * layer.detail
+    grown = (shift > 0) & (radius > edge - NEAR / 2 * side)
+    limited = np.minimum(grey + change, np.maximum(grey, most)) - grey
+    return np.asarray(np.where(grown, limited, change), dtype=np.float32)
+
+
+def near_pixels(
+    side: int, border: Border, outside: NDArray[np.float64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:
+    """Rows, columns, radii and fractional angles of the pixels around the border's centre, some rows at a time."""
+    far = float(outside.max()) + 2
+    top, bottom = max(int(border.y - far), 0), min(int(border.y + far) + 2, side)
+    left, right = max(int(border.x - far), 0), min(int(border.x + far) + 2, side)
+    at_once = max(BAND // max(right - left, 1), 1)
+    for start in range(top, bottom, at_once):
+        rows, columns = np.mgrid[start : min(start + at_once, bottom), left:right]
+        y, x = rows - border.y, columns - border.x
+        angle = np.mod(np.arctan2(y, x), 2 * np.pi) * (ANGLES / (2 * np.pi))
+        yield rows, columns, np.hypot(y, x).astype(np.float32), angle.astype(np.float32)
+
+
+def at(values: NDArray[np.float64], position: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values [ANGLES] at fractional angles, linear between neighbours."""
+    around = np.interp(position, np.arange(ANGLES + 1), np.append(values, values[0]))
+    return np.asarray(around, dtype=np.float32)

@@ -1,0 +1,160 @@
+"""An edit of the generator's reconstruction carried over to the film itself, at the film's own resolution.
+
+R = G(w) is the reconstruction and E_s = G(w + s v) its edit, both at the generator's resolution. What moves the border of the
+heart is carried over by moving the cardiac layer of the film (`cardiac_layer`), by as much as E_s moves it from R; what
+changes tone or texture by adding E_s - R, without what is finer than the generator shows (`add_residual`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from cxredit_cli.anatomy.measures import Anatomy, measure_segmentation
+from cxredit_cli.anatomy.outlines import clean, resize, segment
+from cxredit_cli.editing.cardiac_layer import find_layer, move_layer, plan_move
+from cxredit_cli.editing.film_refusals import Evidence, refusal
+from cxredit_cli.editing.heart_border import Border, find_border
+from cxredit_cli.networks.anatomy import HEART, AnatomyNetwork
+
+Kind = Literal["border", "tone"]
+MASKS = 512  # side of the outlines
+STEERED = 512  # side, at most, of the film on which the gain is found
+SNAPPED = 1024  # side, at most, of the film on which the border is found
+ROUNDS = 2  # of measuring what an edit did and correcting it
+GAINS = (0.7, 1.35)
+RESIDUAL_SIGMA = 1.0  # pixels of the generator: what is finer in E - R is its own noise
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedEdit:
+    """One edit of a film."""
+
+    strength: float
+    change: NDArray[np.float32]  # [N, N], in grey of 0..1; 0 where nothing changes
+    ctr: float  # of the edited film, by the network that steers; nan where implausible
+    generated_ctr: float  # of the generator's own edit
+    refused: str  # why it cannot be trusted, "" where it can
+
+
+@dataclass(frozen=True, slots=True)
+class FilmEdits:
+    """The edits of one film."""
+
+    edits: list[CarriedEdit]
+    kind: Kind
+    film_ctr: float  # nan where implausible
+    reconstruction_ctr: float
+
+
+def edit_film(
+    network: AnatomyNetwork,
+    film: NDArray[np.float32],
+    pictures: NDArray[np.float32],
+    strengths: Sequence[float],
+    wanted: Sequence[float],
+    kind: Kind = "border",
+) -> FilmEdits:
+    """Carry edits over to `film` [N, N] in 0..1, the square that the generator's pictures are of.
+
+    `pictures` [S, R, R] in 0..1 are the generator's at `strengths` [S], 0 among them, which cover the `wanted` ones; each
+    of these is edited, strength 0 by no change at all. `network` finds the outlines and steers: it measures each edit
+    and corrects how far the border moves, until the cardiothoracic ratio of the film changes as that of the
+    reconstruction did.
+    """
+    strengths, side = [float(s) for s in strengths], film.shape[0]
+    zero = strengths.index(0.0)
+    small = reduce(film, network.config.resolution)
+    shown = torch.cat([torch.from_numpy(small)[None, None], torch.from_numpy(np.ascontiguousarray(pictures))[:, None]])
+    found = segment(network, shown * 2 - 1, MASKS)
+    anatomy, masks = measure_segmentation(found), clean(found.masks)
+    evidence = Evidence.of(anatomy, masks, strengths)
+    unusable = evidence.unusable()
+    if kind == "tone":
+        edits = [
+            CarriedEdit(
+                s,
+                add_residual(film, pictures[strengths.index(s)] - pictures[zero]) if s else np.zeros_like(film),
+                np.nan,
+                evidence.generated(s),
+                "" if not s else unusable,
+            )
+            for s in wanted
+        ]
+        return FilmEdits(edits, kind, evidence.film_ctr, evidence.reconstruction_ctr)
+    if unusable:
+        still = np.zeros_like(film)
+        refused = [
+            CarriedEdit(s, still, evidence.film_ctr, evidence.generated(s), unusable if s else "") for s in wanted
+        ]
+        return FilmEdits(refused, kind, evidence.film_ctr, evidence.reconstruction_ctr)
+    border = find_border(reduce(film, SNAPPED), masks, strengths)
+    at_own_size = border.scaled(side / min(side, SNAPPED))
+    heart = masks[0] == HEART
+    steered = reduce(film, STEERED)
+    gains, ctrs = steer(network, steered, border.scaled(steered.shape[0] / min(side, SNAPPED)), heart, evidence, wanted)
+    layer = find_layer(film, at_own_size, heart)
+    made = []
+    for strength, gain, ctr in zip(wanted, gains, ctrs, strict=True):
+        why = refusal(evidence, at_own_size, layer, strength, gain, ctr, side) if strength else ""
+        move = plan_move(at_own_size, strength, gain, side)
+        change = move_layer(film, layer, move) if strength else np.zeros_like(film)
+        change = np.clip(film + change, 0, 1) - film
+        made.append(CarriedEdit(strength, change, ctr, evidence.generated(strength), why))
+    return FilmEdits(made, kind, evidence.film_ctr, evidence.reconstruction_ctr)
+
+
+def steer(
+    network: AnatomyNetwork,
+    film: NDArray[np.float32],
+    border: Border,
+    heart: NDArray[np.bool_],
+    evidence: Evidence,
+    wanted: Sequence[float],
+) -> tuple[list[float], list[float]]:
+    """For each strength the gain with which the film's CTR changes as the reconstruction's did, and the CTR reached.
+
+    All strengths are measured together, ROUNDS times, on a `film` [n, n] that is no larger than the network needs.
+    """
+    layer = find_layer(film, border, heart)
+    gains = [1.0] * len(wanted)
+    ctrs = [evidence.film_ctr] * len(wanted)
+    for turn in range(ROUNDS + 1):
+        tried = [
+            film + move_layer(film, layer, plan_move(border, s, g, len(film)))
+            for s, g in zip(wanted, gains, strict=True)
+        ]
+        ctrs = list(measure_films(network, tried).ctr)
+        if turn == ROUNDS:
+            break
+        for index, strength in enumerate(wanted):
+            change, aim = ctrs[index] - evidence.film_ctr, evidence.change(strength)
+            if strength and np.isfinite(change) and change * aim > 0:
+                gains[index] = float(np.clip(gains[index] * aim / change, *GAINS))
+    return gains, ctrs
+
+
+def measure_films(network: AnatomyNetwork, films: Sequence[NDArray[np.float32]]) -> Anatomy:
+    """The anatomy of squares of any one size."""
+    small = np.stack([reduce(film, network.config.resolution) for film in films])
+    return measure_segmentation(segment(network, torch.from_numpy(small)[:, None] * 2 - 1, MASKS))
+
+
+def add_residual(film: NDArray[np.float32], change: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What E - R [R, R], without its finest detail and enlarged, changes of `film` [N, N]."""
+    smoothed = torch.from_numpy(gaussian_filter(change, RESIDUAL_SIGMA, mode="nearest"))[None, None]
+    size = (film.shape[0], film.shape[0])
+    enlarged = F.interpolate(smoothed, size=size, mode="bicubic", align_corners=False)[0, 0].numpy()
+    return np.asarray(np.clip(film + enlarged, 0, 1) - film, dtype=np.float32)
+
+
+def reduce(film: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """`film` [N, N] at `side` at most, by averaging."""
+    if film.shape[0] <= side:
+        return film
+    return np.asarray(resize(torch.from_numpy(np.ascontiguousarray(film))[None, None], side)[0, 0].numpy())

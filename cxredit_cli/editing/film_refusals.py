@@ -1,0 +1,122 @@
+"""When an edit cannot be carried over to a film, and why: a wrong edit that looks right is worse than none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxredit_cli.anatomy.measures import Anatomy
+from cxredit_cli.editing.cardiac_layer import Layer, sample
+from cxredit_cli.editing.heart_border import Border, shift_at
+from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG
+
+CTRS_APART = 0.05  # of film and reconstruction: the generator shows another heart
+FALLING_BY = 0.006  # that the CTR may fall between strengths: the outlines' own noise
+RIGHT_OF_MIDDLE = -0.06  # heart's centre from the middle of the chest, of the chest's width, to the image's right
+LEAST_STEP = 0.03  # of the grey range, from heart to lung along the moved border
+LEAST_CARRIED = 0.6  # of the change of the CTR that was wanted
+METAL_ON_BORDER = 0.06  # share of the moved border that runs under a device
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the network says of the film, its reconstruction and the edits along the path."""
+
+    film_ctr: float
+    reconstruction_ctr: float
+    film_problem: str
+    reconstruction_problem: str
+    strengths: NDArray[np.float64]  # [S], 0 among them
+    ctrs: NDArray[np.float64]  # [S] of the generator's pictures
+    problems: list[str]  # [S]
+    centre: float  # of the heart from the middle of the chest, of its width; positive: to the image's right
+    fit: NDArray[np.float64]  # [2] change of the CTR a unit and a squared unit of strength
+
+    @classmethod
+    def of(cls, anatomy: Anatomy, masks: NDArray[np.uint8], strengths: Sequence[float]) -> Self:
+        """Evidence from the anatomy and the cleaned masks of the film, then of the pictures of `strengths`."""
+        s = np.asarray(strengths, dtype=np.float64)
+        zero = int(np.argmin(np.abs(s)))
+        ctrs = anatomy.ctr[1:]
+        changes = ctrs - ctrs[zero]
+        known = np.isfinite(changes)
+        basis = np.stack([s, s**2], axis=1)
+        fit = np.linalg.lstsq(basis[known], changes[known], rcond=None)[0] if known.sum() > 2 else np.full(2, np.nan)
+        lungs = np.flatnonzero(((masks[0] == RIGHT_LUNG) | (masks[0] == LEFT_LUNG)).any(axis=0))
+        heart = np.nonzero(masks[0] == HEART)[1]
+        centre = np.nan
+        if len(lungs) and len(heart):
+            centre = float((heart.mean() - (lungs[0] + lungs[-1]) / 2) / (lungs[-1] + 1 - lungs[0]))
+        return cls(
+            film_ctr=float(anatomy.ctr[0]),
+            reconstruction_ctr=float(ctrs[zero]),
+            film_problem=anatomy.problem[0],
+            reconstruction_problem=anatomy.problem[1 + zero],
+            strengths=s,
+            ctrs=ctrs,
+            problems=anatomy.problem[1:],
+            centre=centre,
+            fit=fit,
+        )
+
+    def change(self, strength: float) -> float:
+        """How the edit of a strength changes the CTR of the reconstruction, by the fit along the path."""
+        return float(self.fit[0] * strength + self.fit[1] * strength**2)
+
+    def generated(self, strength: float) -> float:
+        """The CTR of the generator's own picture at a strength of the path."""
+        return float(self.ctrs[int(np.argmin(np.abs(self.strengths - strength)))])
+
+    def unusable(self) -> str:
+        """Why no edit at all can be carried over to this film, "" where some may."""
+        if self.film_problem:
+            return f"no chest can be outlined on the film: {self.film_problem}"
+        if self.reconstruction_problem:
+            return f"the generator cannot show this film: {self.reconstruction_problem}"
+        if abs(self.film_ctr - self.reconstruction_ctr) > CTRS_APART:
+            return (
+                f"the generator shows another heart: a cardiothoracic ratio of {self.reconstruction_ctr:.3f} where the "
+                f"film has {self.film_ctr:.3f}"
+            )
+        if self.centre < RIGHT_OF_MIDDLE:
+            return "the heart is on the image's left, as on a mirrored film"
+        return ""
+
+    def path_problem(self, strength: float) -> str:
+        """Why the generator's own edit cannot be trusted at a strength, "" where it can."""
+        index = int(np.argmin(np.abs(self.strengths - strength)))
+        if self.problems[index]:
+            return f"the generator's edit is no chest: {self.problems[index]}"
+        between = self.strengths * np.sign(strength)
+        on_the_way = np.argsort(between)[
+            np.isin(np.argsort(between), np.flatnonzero((between >= 0) & (between <= abs(strength))))
+        ]
+        steps = np.diff(self.ctrs[on_the_way])
+        overall = self.ctrs[index] - self.reconstruction_ctr
+        if len(steps) and (np.sign(overall) * steps < -FALLING_BY).any():
+            return "the generator's edit makes the heart larger and smaller by turns"
+        return ""
+
+
+def refusal(
+    evidence: Evidence, border: Border, layer: Layer, strength: float, gain: float, ctr: float, side: int
+) -> str:
+    """Why the edit of one strength, which reached `ctr`, cannot be trusted, "" where it can."""
+    problem = evidence.path_problem(strength)
+    if problem:
+        return problem
+    shift = np.abs(shift_at(border, strength, gain))
+    weight = shift / max(float(shift.sum()), 1e-9)
+    if float((weight * border.step).sum()) < LEAST_STEP:
+        return "the border of the heart cannot be seen"
+    under = sample(layer.metal, side, border, border.edge[:, None])[:, 0]
+    if float((weight * under).sum()) > METAL_ON_BORDER:
+        return "a device lies on the border of the heart"
+    aim = evidence.change(strength)
+    if not np.isfinite(ctr):
+        return "no chest can be outlined on the edited film"
+    if abs(aim) > FALLING_BY and (ctr - evidence.film_ctr) / aim < LEAST_CARRIED:
+        return "there is no room beside the heart for this edit"
+    return ""
