@@ -17,5 +17,9 @@ class UnreadableImageError(InputError):
     """A file is not a radiograph that can be read; in a batch it is named at the end and skipped."""
 
 
+class UneditableFilmError(InputError):
+    """A film can be read, but an edit cannot be written into its stored values."""
+
+
 class MismatchError(InputError):
     """Two files do not belong together, such as the codes of one generator and another generator."""

@@ -1,9 +1,15 @@
 """What the processor is and can do. Nothing heavy is imported, so that `doctor` can ask before anything works."""
 
 import functools
+import os
 import platform
 import re
 from pathlib import Path
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_model() -> str:

@@ -10,11 +10,15 @@ from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json,
 
 if TYPE_CHECKING:
     from cxredit_cli.editing.edit_many import ApplyReport
-    from cxredit_cli.editing.edited_folder import Suffix
+    from cxredit_cli.editing.write_edits import Native
+    from cxredit_cli.radiographs.geometry import Fit
+    from cxredit_cli.storage.codes import Codes
+    from cxredit_cli.storage.directions import Direction
 
 DEFAULT_STRENGTH = "3"
 SHOWN = 12
-SUFFIXES: "dict[str, Suffix]" = {"png": ".png", "dicom": ".dcm"}
+FORMATS = ("auto", "png", "dicom")
+FEW = 3  # films are edited sooner than processes start
 
 
 def command(
@@ -34,12 +38,46 @@ def command(
     max_strength: Annotated[
         float | None, typer.Option(min=0.01, help="For --target-ctr: the limit; default: by the spread of W.")
     ] = None,
-    anatomy: Annotated[Path | None, typer.Option(help="For --target-ctr: another anatomy network.")] = None,
+    anatomy: Annotated[
+        Path | None, typer.Option(help="Weights of another anatomy network, which outlines films and measures them.")
+    ] = None,
     layers: Annotated[str | None, typer.Option(help="Move these w indices alone, such as 4-9.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("edited"),
     format: Annotated[
-        str, typer.Option(help="Of the edits: png, or dicom: Secondary Captures of no named patient.")
-    ] = "png",
+        str,
+        typer.Option(help="Format of the edits: auto (as the film came; else PNG), png, or dicom."),
+    ] = "auto",
+    native: Annotated[
+        bool | None,
+        typer.Option(
+            "--native/--no-native",
+            help="Edit the film itself at its own resolution, or give the generator's picture. Default: the film where "
+            "one is given and the direction is calibrated.",
+        ),
+    ] = None,
+    films: Annotated[
+        list[str] | None,
+        typer.Option(help="For codes: files, folders, globs or zips of the films that were inverted; repeatable."),
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Write nothing where a film's edit is refused, not the generator's picture."),
+    ] = False,
+    burn_in: Annotated[
+        bool, typer.Option("--burn-in", help="Write SYNTHETIC - NOT FOR DIAGNOSIS into the pixels of edited films.")
+    ] = False,
+    keep_identity: Annotated[
+        bool,
+        typer.Option(
+            "--keep-identity",
+            help="Copy patient and study of DICOM films into their edits, so that they lie beside their originals in "
+            "an archive: the files then name the patient.",
+        ),
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that edit films; default: one a processor core."),
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
     method: Annotated[str | None, typer.Option(help="For images: encoder, optimize or hybrid.")] = None,
     space: Annotated[str | None, typer.Option(help="For images: w or w+. Default: w+; for encoder its own.")] = None,
@@ -52,20 +90,25 @@ def command(
 ) -> None:
     """Move codes along a direction and write the edited radiographs.
 
-    Writes <stem>_<strength>.png (with --format dicom .dcm), <stem>_sheet.png (original, reconstruction, edits, what
-    changed) and manifest.csv.
+    Where films are given, the films themselves are edited, in their own matrix, bit depth and format: only the heart's
+    neighbourhood changes. A film whose edit cannot be trusted is named with the reason, and <stem>_<strength>_model.png
+    is the generator's picture instead. From codes, --films says where the films are.
+    Writes <stem>_<strength>.png (.tif, .dcm), <stem>_sheet.png (original, reconstruction, edits, what changed) and
+    manifest.csv.
     With --target-ctr each image is moved as far as its own heart and lungs, outlined at every attempt, need.
     Run again after an interruption: what is there with the same parameters is kept.
     """
     from cxredit_cli.devices import resolve_device
     from cxredit_cli.directions.calibration import known_slope
     from cxredit_cli.editing.edit_many import EditOptions, apply_to_codes, apply_to_images
+    from cxredit_cli.editing.find_films import find_films
     from cxredit_cli.editing.goals import Goal, parse_targets
     from cxredit_cli.errors import InputError
     from cxredit_cli.inversion.request import InversionRequest
     from cxredit_cli.latent.edit_codes import parse_layers
     from cxredit_cli.latent.responses import widest
     from cxredit_cli.latent.strengths import parse_strengths, parse_sweep
+    from cxredit_cli.processor import processors
     from cxredit_cli.radiographs.geometry import check_fit
     from cxredit_cli.radiographs.sources import list_sources
     from cxredit_cli.storage.anatomy_network import load_anatomy
@@ -77,10 +120,10 @@ def command(
         raise InputError("Give --strength or --sweep, not both.")
     if target_ctr is not None and (strength is not None or sweep is not None):
         raise InputError("--target-ctr finds the strengths itself; give it without --strength and --sweep.")
-    if target_ctr is None and (max_strength is not None or anatomy is not None):
-        raise InputError("--max-strength and --anatomy go with --target-ctr.")
-    if format not in SUFFIXES:
-        raise InputError(f"--format must be png or dicom, but it is '{format}'.")
+    if target_ctr is None and max_strength is not None:
+        raise InputError("--max-strength goes with --target-ctr.")
+    if format not in FORMATS:
+        raise InputError(f"--format must be auto, png or dicom, but it is '{format}'.")
     square = check_fit(fit)
     strengths = parse_strengths(strength or DEFAULT_STRENGTH) if sweep is None else parse_sweep(sweep)
     targets = None if target_ctr is None else parse_targets(target_ctr)
@@ -102,12 +145,25 @@ def command(
         limit = max_strength or widest(loaded.generator, len(chosen.direction))
         network = load_anatomy(anatomy, loaded.generator.mapping.w_avg.device)
         goal = Goal.of(targets, network, None if known is None else known[0], limit)
+    carried = _choose_native(chosen, native, codes, films, output, square, strict, burn_in, keep_identity)
+    at_hand = len(sources) if codes is None else len(codes)
     options = EditOptions(
-        chosen, strengths, parse_layers(layers, loaded.generator.num_ws), batch, goal, SUFFIXES[format]
+        chosen,
+        strengths,
+        parse_layers(layers, loaded.generator.num_ws),
+        batch,
+        goal,
+        format,  # type: ignore[arg-type]
+        carried,
+        anatomy,
+        (jobs or (processors() if at_hand > FEW else 1)) if carried is not None else 1,
     )
     if codes is not None:
         codes.check_generator(loaded.fingerprint)
-        report = apply_to_codes(loaded, codes, options, output, ConsoleProgress())
+        found, missing = find_films(codes.source, list_sources(films, sys.stdin)) if films else ({}, {})
+        for name, reason in list(missing.items())[:SHOWN]:
+            stderr.print(f"{name}: {reason} among --films; its edits are the generator's pictures.", markup=False)
+        report = apply_to_codes(loaded, codes, options, output, ConsoleProgress(), found)
     else:
         inversion = InversionRequest(method, space, steps, fit_noise, square)
         report = apply_to_images(loaded, sources, options, inversion, output, ConsoleProgress())
@@ -117,7 +173,51 @@ def command(
         _print(report, output)
         if goal is not None:
             _print_goal(report, goal.limit)
+    _print_refused(report, strict)
+    if carried is None and native is None and chosen.carried is None and (sources or films):
+        stderr.print(
+            "The direction is not calibrated, so the edits are the generator's pictures; after `cxredit direction "
+            "calibrate` the films themselves are edited."
+        )
     end_batch(report.failed)
+
+
+def _choose_native(
+    direction: "Direction",
+    wanted: bool | None,
+    codes: "Codes | None",
+    films: list[str] | None,
+    output: Path,
+    fit: "Fit",
+    strict: bool,
+    burn_in: bool,
+    keep_identity: bool,
+) -> "Native | None":
+    """How films are edited, or None for the generator's pictures; raises InputError where the wish cannot be met."""
+    import json
+
+    from cxredit_cli.editing.write_edits import Native
+    from cxredit_cli.errors import InputError
+    from cxredit_cli.radiographs.geometry import check_fit
+
+    if films and codes is None:
+        raise InputError("--films goes with codes; of images, the images themselves are edited.")
+    at_hand = codes is None or bool(films)
+    if wanted and not at_hand:
+        raise InputError("--native edits films, and codes hold none; say with --films where the films are.")
+    if wanted and direction.carried is None:
+        raise InputError(
+            "It is not known what this direction moves, so its edits cannot be carried over to films; run `cxredit "
+            "direction calibrate` on it first."
+        )
+    if not at_hand or wanted is False or direction.carried is None:
+        if strict or burn_in or keep_identity:
+            raise InputError("--strict, --burn-in and --keep-identity are for edits of films; see --native.")
+        return None
+    if codes is not None:
+        fit = check_fit(json.loads(codes.header.preprocessing or "{}").get("fit", "crop"))
+    secret = output.with_name(f"{output.resolve().name}.key")
+    return Native(direction.carried, fit, secret, strict, burn_in, keep_identity)
 
 
 def choose_codes(inputs: list[str]) -> Path | None:
@@ -145,6 +245,7 @@ def _document(report: "ApplyReport", output: Path, direction: Path) -> dict[str,
         "images_already_done": report.already_done,
         "edits": report.rows,
         "missed": report.missed,
+        "refused": report.refused,
         "failed": [{"source": name, "reason": reason} for name, reason in report.failed],
     }
 
@@ -161,6 +262,20 @@ def _print(report: "ApplyReport", output: Path) -> None:
     why = "could not be read or measured" if report.rows and report.rows[0]["target_ctr"] else "could not be read"
     failed = f", {len(report.failed)} {why}" if report.failed else ""
     stdout.print(f"{report.edited} images edited{kept}{failed}; sheets and manifest.csv are in {output}", markup=False)
+
+
+def _print_refused(report: "ApplyReport", strict: bool) -> None:
+    """Name the films whose edits were refused, once each, with the first reason."""
+    first: dict[str, str] = {}
+    for row in report.refused:
+        first.setdefault(row["source"], f"{row['strength']}: {row['refused']}")
+    for name, reason in list(first.items())[:SHOWN]:
+        stderr.print(f"{name}: not edited at {reason}", markup=False)
+    if len(first) > SHOWN:
+        stderr.print(f"and {len(first) - SHOWN} more films, see refused in manifest.csv")
+    if first:
+        instead = "nothing was written" if strict else "the generator's pictures (_model) stand for them"
+        stderr.print(f"{len(report.refused)} edits of {len(first)} films were refused; {instead}.")
 
 
 def _print_goal(report: "ApplyReport", limit: float) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json
-from cxredit_cli.commands.direction_report import print_calibration
+from cxredit_cli.commands.direction_report import print_calibration, print_carried
 
 
 def command(
@@ -39,6 +39,7 @@ def command(
 
     from cxredit_cli.devices import resolve_device
     from cxredit_cli.directions import calibration
+    from cxredit_cli.directions.what_moves import find_what_moves
     from cxredit_cli.errors import InputError
     from cxredit_cli.inversion.request import InversionRequest
     from cxredit_cli.latent.responses import default_strengths
@@ -69,6 +70,7 @@ def command(
     measured: dict[str, Any] = dict(found.calibration)
     common = (loaded, network, found, strengths)
     measured["generated"] = calibration.calibrate_generated(*common, n, seed, batch, progress)
+    measured["carried"] = find_what_moves(loaded, network, found, n, seed, batch, progress)
     failed: list[tuple[str, str]] = []
     if held is not None:
         measured["real"] = calibration.calibrate_codes(*common, held, n, seed, batch, progress)
@@ -83,4 +85,5 @@ def command(
         for kind, title in (("generated", "Generated"), ("real", "Real")):
             if kind in measured:
                 print_calibration(title, measured[kind])
+        print_carried(measured["carried"])
     end_batch(failed)

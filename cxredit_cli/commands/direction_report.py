@@ -42,6 +42,16 @@ def print_found(direction: "Direction", output: Path) -> None:
     stdout.print("  `cxredit direction calibrate` measures what one unit of strength does", markup=False)
 
 
+def print_carried(found: dict[str, Any]) -> None:
+    """Say how edits along a direction are carried over to films."""
+    how = "moving the border of the heart" if found["kind"] == "border" else "adding what changes in tone"
+    stdout.print(
+        f"Edits are carried over to films by {how}: {found['share_at_heart_border']:.0%} of the change lies along the "
+        f"heart's border ({found['images']} generated images)",
+        markup=False,
+    )
+
+
 def print_calibration(what: str, found: dict[str, Any]) -> None:
     """Say what one unit of strength does, and the curve of the CTR."""
     from rich.table import Table

@@ -1,7 +1,7 @@
-"""The heart as a layer of its own: what a radiograph has of it, and that layer moved, with ribs and vessels left in place.
+"""The heart as a layer of its own: what a radiograph has of it, and that layer moved, with ribs and vessels in place.
 
-Radiographs add up in log attenuation (Beer and Lambert), so a film is a smooth cardiac layer plus ribs, vessels, spine, tubes
-and text. The layer S is the film averaged along the border of the heart; an edit moves S alone:
+Radiographs add up in log attenuation (Beer and Lambert), so a film is a smooth cardiac layer plus ribs, vessels, spine,
+tubes and text. The layer S is the film averaged along the border of the heart; an edit moves S alone:
 
     O* = O + S(source(r)) - S(r) + (O - S) c
 
@@ -121,7 +121,7 @@ def sample(mask: NDArray[np.float32], side: int, border: Border, radius: NDArray
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A radial map of the border: edge comes to edge + shift, and nothing moves within `inside` and beyond `outside`."""
+    """A radial map of the border: edge comes to edge + shift, nothing moves within `inside` and beyond `outside`."""
 
     edge: NDArray[np.float64]  # [ANGLES]
     shift: NDArray[np.float64]
@@ -146,7 +146,7 @@ def source_radius(
     inside: NDArray[np.floating],
     outside: NDArray[np.floating],
 ) -> NDArray[np.floating]:
-    """Where the new film's radius comes from: edge + shift from edge, the identity within `inside` and beyond `outside`.
+    """Where the new film's radius comes from: edge + shift from edge; itself within `inside` and beyond `outside`.
 
     Two cubics (Hermite) that meet at the border with a slope near 1, and rise: the slopes at the ends of each add up to
     less than three times its mean slope (Fritsch and Carlson 1980).

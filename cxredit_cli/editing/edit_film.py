@@ -1,13 +1,12 @@
 """An edit of the generator's reconstruction carried over to the film itself, at the film's own resolution.
 
-R = G(w) is the reconstruction and E_s = G(w + s v) its edit, both at the generator's resolution. What moves the border of the
-heart is carried over by moving the cardiac layer of the film (`cardiac_layer`), by as much as E_s moves it from R; what
-changes tone or texture by adding E_s - R, without what is finer than the generator shows (`add_residual`).
+R = G(w) is the reconstruction and E_s = G(w + s v) its edit, both at the generator's resolution. What moves the border
+of the heart is carried over by moving the cardiac layer of the film (`cardiac_layer`), by as much as E_s moves it from
+R; what changes tone or texture by adding E_s - R, without what is finer than the generator shows (`add_residual`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,8 +20,8 @@ from cxredit_cli.editing.cardiac_layer import find_layer, move_layer, plan_move
 from cxredit_cli.editing.film_refusals import Evidence, refusal
 from cxredit_cli.editing.heart_border import Border, find_border
 from cxredit_cli.networks.anatomy import HEART, AnatomyNetwork
+from cxredit_cli.storage.directions import Carried
 
-Kind = Literal["border", "tone"]
 MASKS = 512  # side of the outlines
 STEERED = 512  # side, at most, of the film on which the gain is found
 SNAPPED = 1024  # side, at most, of the film on which the border is found
@@ -47,7 +46,7 @@ class FilmEdits:
     """The edits of one film."""
 
     edits: list[CarriedEdit]
-    kind: Kind
+    kind: Carried
     film_ctr: float  # nan where implausible
     reconstruction_ctr: float
 
@@ -58,12 +57,12 @@ def edit_film(
     pictures: NDArray[np.float32],
     strengths: Sequence[float],
     wanted: Sequence[float],
-    kind: Kind = "border",
+    kind: Carried = "border",
 ) -> FilmEdits:
     """Carry edits over to `film` [N, N] in 0..1, the square that the generator's pictures are of.
 
-    `pictures` [S, R, R] in 0..1 are the generator's at `strengths` [S], 0 among them, which cover the `wanted` ones; each
-    of these is edited, strength 0 by no change at all. `network` finds the outlines and steers: it measures each edit
+    `pictures` [S, R, R] in 0..1 are the generator's at `strengths` [S], 0 and the `wanted` ones among them; each of the
+    latter is edited, strength 0 by no change at all. `network` finds the outlines and steers: it measures each edit
     and corrects how far the border moves, until the cardiothoracic ratio of the film changes as that of the
     reconstruction did.
     """

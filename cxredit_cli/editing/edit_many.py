@@ -1,6 +1,6 @@
-"""Editing many radiographs: codes or images in, pictures, sheets and a manifest out; interrupted runs carry on."""
+"""Editing many radiographs: codes or images in, edits, sheets and a manifest out; interrupted runs carry on."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,25 +8,29 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from cxredit_cli.editing.edited_folder import EditedFolder, Suffix, digest
+from cxredit_cli.anatomy.measures import measure_images
+from cxredit_cli.editing.edited_folder import EditedFolder, digest
 from cxredit_cli.editing.goals import Edit, Goal, plan_edits
-from cxredit_cli.figures.sheets import Panel, difference_limit, edit_sheet, save_png
+from cxredit_cli.editing.subject import Subject, noise_of, tuning_of
+from cxredit_cli.editing.worker_pool import Writers
+from cxredit_cli.editing.write_edits import Format, Job, Labels, Native
 from cxredit_cli.inversion.invert import choose_method, choose_space, invert
 from cxredit_cli.inversion.precision import fast_gradients
 from cxredit_cli.inversion.request import InversionRequest
 from cxredit_cli.latent.edit_codes import edit
+from cxredit_cli.latent.responses import default_strengths
 from cxredit_cli.latent.strengths import strength_label
 from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs import provenance
 from cxredit_cli.radiographs.read_many import read_all
 from cxredit_cli.radiographs.sources import Source
-from cxredit_cli.radiographs.write import write_dicom, write_png
 from cxredit_cli.storage.codes import Codes
 from cxredit_cli.storage.directions import Direction
 from cxredit_cli.storage.models import Model
+
+ON_THE_PATH = 5  # strengths, the inner ones of the usual seven, at which an edit's path is known beside those asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,10 @@ class EditOptions:
     layers: Sequence[int] | None = None  # w indices that move, None for all
     batch: int = 16
     goal: Goal | None = None  # None: `strengths`; else the strengths that each image needs
-    suffix: Suffix = ".png"  # of the edits
+    format: Format = "png"
+    native: Native | None = None  # None: the generator's pictures alone
+    anatomy: Path | None = None  # the network that outlines films, None for the bundled one
+    jobs: int = 1  # processes that write
 
     @property
     def labels(self) -> list[str]:
@@ -50,22 +57,10 @@ class EditOptions:
         """The layers as people read them."""
         return "all" if self.layers is None else ",".join(str(layer) for layer in self.layers)
 
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One image to edit."""
-
-    source: str
-    stem: str
-    identity: str
-    recipe: str
-    original: NDArray[np.uint8]  # [R, R]
-    w: Tensor  # [L, D]
-    noise: list[Tensor] | None  # one [1, H, W] a layer
-    tuning: Tensor | None  # [K] deltas of the generator's weights
-    psnr: float
-    ssim: float
-    method: str
+    @property
+    def direction_text(self) -> str:
+        """The direction as files name it."""
+        return f"{self.direction.name} ({self.direction.method}) [{self.direction.digest}]"
 
 
 @dataclass(slots=True)
@@ -76,17 +71,26 @@ class ApplyReport:
     edited: int = 0  # images
     already_done: int = 0  # images that an earlier run had edited with the same parameters
     missed: list[dict[str, str]] = field(default_factory=list)  # rows whose CTR is not within the goal's tolerance
+    refused: list[dict[str, str]] = field(default_factory=list)  # rows of edits that could not be carried to the film
     failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
 
 
 def apply_to_codes(
-    model: Model, codes: Codes, options: EditOptions, output: Path, progress: Progress | None = None
+    model: Model,
+    codes: Codes,
+    options: EditOptions,
+    output: Path,
+    progress: Progress | None = None,
+    films: Mapping[str, Source] | None = None,
 ) -> ApplyReport:
-    """Edit every code of a file into `output`; what an earlier run has done with the same parameters is kept."""
+    """Edit every code of a file into `output`; what an earlier run has done with the same parameters is kept.
+
+    `films` are the films of the codes' sources, for edits of the films themselves.
+    """
     progress, report = progress or SilentProgress(), ApplyReport()
     header = codes.header
     progress.start("Editing", len(codes))
-    with EditedFolder(output, options.suffix) as folder:
+    with EditedFolder(output) as folder, _writers(model, options, folder, report) as writers:
         for start in range(0, len(codes), options.batch):
             rows = slice(start, min(start + options.batch, len(codes)))
             originals, noise, tuning = codes.originals(rows), codes.noise(rows), codes.tuning(rows)
@@ -114,12 +118,14 @@ def apply_to_codes(
                         psnr=float(codes.psnr[row]),
                         ssim=float(codes.ssim[row]),
                         method=f"{header.method}, {header.space}",
+                        film=(films or {}).get(name),
                     )
                 )
             waiting = {s.stem for s in subjects if not _is_done(folder, s.stem, s.recipe, options)}
-            failed = _edit_all(model, subjects, waiting, options, folder)
+            failed = _edit_all(model, subjects, waiting, options, writers)
             _count(report, folder, [(s.stem, s.recipe) for s in subjects], waiting, failed, options)
             progress.advance(rows.stop)
+        writers.finish()
         folder.finish()
     progress.finish()
     return report
@@ -144,7 +150,7 @@ def apply_to_images(
     recipe = _recipe(model, options, how)
     numbered = list(enumerate(sources))
     progress.start("Inverting and editing", len(sources))
-    with EditedFolder(output, options.suffix) as folder:
+    with EditedFolder(output) as folder, _writers(model, options, folder, report) as writers:
         for start in range(0, len(sources), options.batch):
             part = numbered[start : start + options.batch]
             waiting: list[tuple[Source, str, str, NDArray[np.uint16]]] = []  # source, identity, stem, pixels
@@ -187,20 +193,34 @@ def apply_to_images(
                         psnr=float(found.psnr[index]),
                         ssim=float(found.ssim[index]),
                         method=f"{method}, {space}",
+                        film=source,
                     )
                     for index, (source, identity, stem, pixels) in enumerate(waiting)
                 ]
-                failed = _edit_all(model, subjects, {subject.stem for subject in subjects}, options, folder)
+                failed = _edit_all(model, subjects, {subject.stem for subject in subjects}, options, writers)
             made = {stem for _, _, stem, _ in waiting}
             _count(report, folder, [(stem, recipe) for stem in stems], made, failed, options)
             progress.advance(start + len(part))
+        writers.finish()
         folder.finish()
     progress.finish()
     return report
 
 
+def _writers(model: Model, options: EditOptions, folder: EditedFolder, report: ApplyReport) -> Writers:
+    labels = Labels(folder.folder, options.format, model.name, options.direction_text, options.layers_text)
+
+    def written(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            folder.add_row(row)
+        stem, recipe = rows[0]["stem"], rows[0]["recipe"]
+        _report_rows(report, folder, stem, recipe, options)
+
+    return Writers(labels, options.native, options.anatomy, options.jobs, written)
+
+
 def _edit_all(
-    model: Model, subjects: Sequence[Subject], waiting: Collection[str], options: EditOptions, folder: EditedFolder
+    model: Model, subjects: Sequence[Subject], waiting: Collection[str], options: EditOptions, writers: Writers
 ) -> dict[str, tuple[str, str]]:
     """Synthesise reconstruction and edits of some subjects at a time, and write those whose stem is `waiting`.
 
@@ -213,128 +233,106 @@ def _edit_all(
     generator = model.generator
     direction = torch.from_numpy(options.direction.direction)
     planned, failed = _plan(model, subjects, options)
-    each = 1 + max((len(plan) for plan in planned), default=0)
-    at_once = max(options.batch // each, 1)
+    usual = default_strengths(generator, len(direction))
+    inner = usual[(len(usual) - ON_THE_PATH) // 2 :][:ON_THE_PATH] if options.native is not None else []
+    paths = [sorted({0.0, *inner, *(e.strength for e in plan)}) for plan in planned]
+    at_once = max(options.batch // max(map(len, paths)), 1)
     for start in range(0, len(subjects), at_once):
-        part = subjects[start : start + at_once]
-        plans = planned[start : start + at_once]
+        these = slice(start, start + at_once)
+        part, plans, strengths = subjects[these], planned[these], paths[these]
         if not any(subject.stem in waiting for subject in part):
             continue
         codes = [
-            edit(subject.w[None], direction, [0.0, *(e.strength for e in plan)], generator.num_ws, options.layers)[0]
-            for subject, plan in zip(part, plans, strict=True)
+            edit(subject.w[None], direction, path, generator.num_ws, options.layers)[0]
+            for subject, path in zip(part, strengths, strict=True)
         ]
-        counts = [len(moved) for moved in codes]
-        noise = None
-        if part[0].noise is not None:
-            layers = zip(*(subject.noise or [] for subject in part), strict=True)
-            noise = [torch.stack(layer).repeat_interleave(torch.tensor(counts), dim=0) for layer in layers]
-        tuning = _tuning(part)
+        counts = torch.tensor([len(path) for path in strengths])
+        noise, tuning = noise_of(part), tuning_of(part)
+        if noise is not None:
+            noise = [layer.repeat_interleave(counts, dim=0) for layer in noise]
         if tuning is not None:
-            tuning = tuning.repeat_interleave(torch.tensor(counts), dim=0)
-        made = torch.cat(list(synthesize(generator, torch.cat(codes), noise, options.batch, tuning)))[:, 0].numpy()
-        images = made / np.float32(2) + np.float32(0.5)
-        for subject, plan, pictures in zip(part, plans, np.split(images, np.cumsum(counts)[:-1]), strict=True):
+            tuning = tuning.repeat_interleave(counts, dim=0)
+        made = torch.cat(list(synthesize(generator, torch.cat(codes), noise, options.batch, tuning)))[:, 0]
+        images = [part.numpy() for part in torch.split(made / 2 + 0.5, counts.tolist())]
+        for subject, plan, path, pictures in zip(part, plans, strengths, images, strict=True):
             if subject.stem in waiting and subject.stem not in failed:
-                _write(model, subject, pictures[0], pictures[1:], plan, options, folder)
+                writers.write(_job(model, subject, plan, path, pictures, options))
     return failed
-
-
-def _tuning(subjects: Sequence[Subject]) -> Tensor | None:
-    """The deltas [N, K] of subjects whose generator was tuned for them."""
-    deltas = [subject.tuning for subject in subjects if subject.tuning is not None]
-    return torch.stack(deltas) if deltas else None
 
 
 def _plan(
     model: Model, subjects: Sequence[Subject], options: EditOptions
-) -> tuple[list[list[Edit]], dict[str, tuple[str, str]]]:
+) -> tuple[list[Sequence[Edit]], dict[str, tuple[str, str]]]:
     """The edits of each subject, and those for which there are none, by stem: name and reason."""
     if options.goal is None:
         return [[Edit(strength) for strength in options.strengths]] * len(subjects), {}
-    noise = None
-    if subjects[0].noise is not None:
-        noise = [torch.stack(layer) for layer in zip(*(s.noise or [] for s in subjects), strict=True)]
     w, direction = torch.stack([subject.w for subject in subjects]), torch.from_numpy(options.direction.direction)
-    found = plan_edits(
-        model.generator, w, noise, direction, options.layers, options.goal, options.batch, _tuning(subjects)
+    films = None
+    if options.native is not None:
+        originals = torch.from_numpy(np.stack([subject.original for subject in subjects]))[:, None]
+        found = measure_images(options.goal.network, originals, options.batch)
+        known = found.plausible & np.array([subject.film is not None for subject in subjects])
+        films = np.where(known, found.ctr, np.nan)
+    plans = plan_edits(
+        model.generator,
+        w,
+        noise_of(subjects),
+        direction,
+        options.layers,
+        options.goal,
+        options.batch,
+        tuning_of(subjects),
+        films,
     )
     failed = {
         subject.stem: (subject.source, reason)
-        for subject, (_, reason) in zip(subjects, found, strict=True)
+        for subject, (_, reason) in zip(subjects, plans, strict=True)
         if reason is not None
     }
-    return [plan for plan, _ in found], failed
+    return [plan for plan, _ in plans], failed
 
 
-def _write(
+def _job(
     model: Model,
     subject: Subject,
-    reconstruction: NDArray[np.floating],
-    edits: NDArray[np.floating],
     plan: Sequence[Edit],
+    path: Sequence[float],
+    pictures: NDArray[np.float32],
     options: EditOptions,
-    folder: EditedFolder,
-) -> None:
-    """Write one subject's edits, then its sheet, then the manifest's rows."""
-    original = subject.original.astype(np.float32) / 255
-    fidelity = "" if np.isnan(subject.psnr) else f"PSNR {subject.psnr:.1f} dB  SSIM {subject.ssim:.3f}"
-    panels = [
-        Panel("Original", original),
-        Panel("Reconstruction", reconstruction, reconstruction - original, f"reconstruction - original\n{fidelity}"),
-    ]
-    what = f"{options.direction.name} ({options.direction.method}) [{options.direction.digest}]"
-    sheet = folder.sheet_path(subject.stem)
-    rows: list[dict[str, Any]] = []
-    for wanted, picture in zip(plan, edits, strict=True):
-        label = strength_label(wanted.strength)
-        path = folder.edit_path(subject.stem, label)
-        if options.suffix == ".dcm":
-            how = f"{what}, strength {label}, layers {options.layers_text}, by {model.name}"
-            write_dicom(path, picture, how)
-        else:
-            text = provenance.edited(model.name, subject.source, what, label, options.layers_text)
-            write_png(path, picture, text)
-        change = picture - reconstruction
-        mean, largest = float(np.abs(change).mean()), float(np.abs(change).max())
-        title = label if not wanted.columns else f"{label}: CTR {wanted.columns['ctr']}"
-        panels.append(Panel(title, picture, change, f"edit - reconstruction\nmean |change| {mean:.2%}"))
-        rows.append(
-            {
-                "source": subject.source,
-                "strength": label,
-                "file": path.name,
-                "sheet": sheet.name,
-                "psnr": "" if np.isnan(subject.psnr) else f"{subject.psnr:.3f}",
-                "ssim": "" if np.isnan(subject.ssim) else f"{subject.ssim:.4f}",
-                "mean_abs_change": f"{mean:.5f}",
-                "max_abs_change": f"{largest:.5f}",
-                **wanted.columns,
-                "direction": what,
-                "layers": options.layers_text,
-                "method": subject.method,
-                "model": model.name,
-                "identity": subject.identity,
-                "recipe": subject.recipe,
-            }
-        )
-    layers = "" if options.layers is None else f", layers {options.layers_text}"
-    footer = f"Edited by {provenance.SOFTWARE}, model {model.name}{layers}. {provenance.DISCLAIMER}."
-    text = provenance.edited(
-        model.name, subject.source, what, ", ".join(row["strength"] for row in rows), options.layers_text
+) -> Job:
+    common = {
+        "source": subject.source,
+        "stem": subject.stem,
+        "sheet": f"{subject.stem}_sheet.png",
+        "psnr": "" if np.isnan(subject.psnr) else f"{subject.psnr:.3f}",
+        "ssim": "" if np.isnan(subject.ssim) else f"{subject.ssim:.4f}",
+        "direction": options.direction_text,
+        "layers": options.layers_text,
+        "method": subject.method,
+        "model": model.name,
+        "identity": subject.identity,
+        "recipe": subject.recipe,
+    }
+    return Job(
+        source=subject.source,
+        stem=subject.stem,
+        recipe=subject.recipe,
+        film=subject.film if options.native is not None else None,
+        original=np.asarray(subject.original / 255, dtype=np.float32),
+        reconstruction=pictures[path.index(0.0)],
+        strengths=tuple(path),
+        pictures=pictures,
+        plan=plan,
+        common=common,
     )
-    # The scale is that of the edits: a large residual of the reconstruction saturates and does not hide them.
-    limit = difference_limit([*(edits - reconstruction)]) if np.ptp(edits - reconstruction) > 0 else None
-    save_png(sheet, edit_sheet(f"{subject.source}    {what}", panels, footer, limit), text)
-    for row in rows:
-        folder.add_row(row)
 
 
 def _recipe(model: Model, options: EditOptions, inverted: Sequence[Any]) -> str:
     """Stands for all that decides the pictures, besides the original."""
     parameters: list[Any] = [model.fingerprint, options.direction.digest, options.direction.name]
     parameters.append(options.labels if options.goal is None else options.goal.parameters)
-    return digest([provenance.SOFTWARE, *parameters, options.layers_text, *inverted])
+    native = [] if options.native is None else options.native.recipe
+    return digest([provenance.SOFTWARE, *parameters, options.layers_text, options.format, native, *inverted])
 
 
 def _labels_of(folder: EditedFolder, stem: str, recipe: str, options: EditOptions) -> list[str]:
@@ -344,7 +342,7 @@ def _labels_of(folder: EditedFolder, stem: str, recipe: str, options: EditOption
 def _is_done(folder: EditedFolder, stem: str, recipe: str, options: EditOptions) -> bool:
     if options.goal is None:
         return folder.is_done(stem, options.labels, recipe)
-    rows = folder.rows_of(stem, folder.labels_done(stem, recipe))
+    rows = folder.rows_of(stem, folder.labels_done(stem, recipe), recipe)
     return options.goal.is_met_by([row["target_ctr"] for row in rows])
 
 
@@ -356,16 +354,21 @@ def _count(
     failed: dict[str, tuple[str, str]],
     options: EditOptions,
 ) -> None:
-    """Add some subjects, (stem, recipe) each, to the report."""
+    """Add some subjects, (stem, recipe) each, to the report; those that are being written follow when they are."""
     report.failed += failed.values()
     report.edited += len(waiting) - len(failed)
     report.already_done += len(stems) - len(waiting)
     for stem, recipe in stems:
-        if stem not in failed:
-            rows = folder.rows_of(stem, _labels_of(folder, stem, recipe, options))
-            report.rows += rows
-            if options.goal is not None:
-                report.missed += [row for row in rows if not options.goal.is_reached_in(row)]
+        if stem not in waiting:
+            _report_rows(report, folder, stem, recipe, options)
+
+
+def _report_rows(report: ApplyReport, folder: EditedFolder, stem: str, recipe: str, options: EditOptions) -> None:
+    rows = folder.rows_of(stem, _labels_of(folder, stem, recipe, options), recipe)
+    report.rows += rows
+    report.refused += [row for row in rows if row["refused"]]
+    if options.goal is not None:
+        report.missed += [row for row in rows if not options.goal.is_reached_in(row)]
 
 
 def _eight_bits(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -87,10 +87,10 @@ def plan_edits(
 ) -> list[tuple[list[Edit], str | None]]:
     """For codes [N, L, D] the edits that bring the CTR nearest to each target; or none, and why.
 
-    `noise` is fitted noise, one [N, 1, H, W] a layer, `tuning` [N, K] what bends the generator for each. `films` [N] are
-    the CTRs of the films themselves (nan: unknown): what is carried over to a film is the change of its reconstruction,
-    so that change is brought to the target less the film's CTR. All images search together; each round is one batch of
-    pictures.
+    `noise` is fitted noise, one [N, 1, H, W] a layer, `tuning` [N, K] what bends the generator for each. `films` [N]
+    are the CTRs of the films themselves (nan: unknown): what is carried over to a film is the change of its
+    reconstruction, so that change is brought to the target less the film's CTR. All images search together; each round
+    is one batch of pictures.
     """
     targets = len(goal.targets)
     step = edit(torch.zeros_like(w[:1]), direction, [1.0], generator.num_ws, layers)[0]

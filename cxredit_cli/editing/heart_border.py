@@ -1,7 +1,6 @@
 """The border of the heart on a film, in polar coordinates around the heart, and how far an edit moves it.
 
-Lengths are in pixels of the square that they were measured on, unless a name says otherwise; angles run from +x (right) to
-+y (down), ANGLES of them.
+Lengths are in pixels of the square that they were measured on; ANGLES angles run from +x (right) to +y (down).
 """
 
 from collections.abc import Sequence

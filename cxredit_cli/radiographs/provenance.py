@@ -6,11 +6,12 @@ SOFTWARE = f"cxredit {__version__}"
 DISCLAIMER = "For research and education, not for diagnosis"
 
 
-def edited(model: str, source: str, direction: str, strength: str, layers: str) -> dict[str, str]:
-    """PNG text of an edited radiograph; `model` is its name with the fingerprint."""
+def edited(model: str, source: str, direction: str, strength: str, layers: str, native: bool = False) -> dict[str, str]:
+    """PNG text of an edited radiograph; `model` is its name with the fingerprint; `native`: of a film itself."""
+    how = "a real one, changed as a generative model" if native else "reconstructed and changed by a generative model"
     return {
         "Title": f"{source}, edited: {direction} {strength}",
-        "Description": "Edited chest X-ray: reconstructed and changed by a generative model. " + DISCLAIMER + ".",
+        "Description": f"Edited chest X-ray: {how}{' changes its reconstruction' if native else ''}. {DISCLAIMER}.",
         "Software": SOFTWARE,
         "Disclaimer": DISCLAIMER,
         "Source": source,

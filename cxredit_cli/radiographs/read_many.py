@@ -13,6 +13,7 @@ from multiprocessing.connection import wait
 import numpy as np
 
 from cxredit_cli.errors import CxreditError, InputError, UnreadableImageError
+from cxredit_cli.processor import processors
 from cxredit_cli.radiographs.geometry import Fit, fit_square
 from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.radiographs.sources import Source
@@ -31,7 +32,7 @@ def read_all(
     are held at once. `workers` processes read (None: one a CPU that this process may use).
     """
     if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = processors()
     if workers <= 1 or len(pairs) <= FEW:
         for index, source in pairs:
             yield _read_one(index, source, resolution, fit, bits)

@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from cxredit_cli.storage.hdf5 import open_hdf5, replace_hdf5
 
 SCHEMA = "cxredit-direction"
 VERSION = 1
+Carried = Literal["border", "tone"]  # how an edit is carried to a film: the heart's border moves, or tone is added
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,12 @@ class Direction:
                 f"{path} is a direction of the generator {self.fingerprint}, but the model is {fingerprint}; "
                 "use the model that it was found with, or find it again with `cxredit direction` or `cxredit lda`."
             )
+
+    @property
+    def carried(self) -> Carried | None:
+        """How its edits are carried over to films, as calibration found; None where nobody calibrated it."""
+        kind = self.calibration.get("carried", {}).get("kind")
+        return kind if kind in ("border", "tone") else None
 
     @property
     def digest(self) -> str:

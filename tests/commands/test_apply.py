@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
-from cxredit_cli.editing import edit_many
+from cxredit_cli.editing import write_edits
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
@@ -193,9 +193,9 @@ def test_stopped_at_any_moment_it_carries_on(
         written.append(arguments)
         write_png(*arguments)
 
-    write_png = edit_many.write_png
+    write_png = write_edits.write_png
     with monkeypatch.context() as patch:
-        patch.setattr(edit_many, "write_png", stop)
+        patch.setattr(write_edits, "write_png", stop)
         assert run("--strength", "1,3").exit_code == 130
     assert run("--strength", "1,3").exit_code == 0
     assert contents("edited") == contents("whole")

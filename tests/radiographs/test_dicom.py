@@ -18,7 +18,7 @@ from pydicom.uid import (
 )
 
 from cxredit_cli.errors import UnreadableImageError
-from cxredit_cli.radiographs.dicom import window
+from cxredit_cli.radiographs.dicom_display import window
 from cxredit_cli.radiographs.read import read_radiograph
 
 
