@@ -139,7 +139,7 @@ def test_mistakes_are_one_sentence(run, codes: torch.Tensor) -> None:
         (("--target-ctr", "5"), "ratios from 0.25 to 0.9"),
         (("--target-ctr", "wide"), "ratios from 0.25 to 0.9"),
         (("--target-ctr", "0.5", "--strength", "3"), "finds the strengths itself"),
-        (("--max-strength", "3"), "go with --target-ctr"),
+        (("--max-strength", "3"), "goes with --target-ctr"),
     ):
         result = run(*arguments)
         assert result.exit_code == 2, result.output
