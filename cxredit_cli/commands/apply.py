@@ -124,10 +124,16 @@ def command(
         raise InputError("--max-strength goes with --target-ctr.")
     if format not in FORMATS:
         raise InputError(f"--format must be auto, png or dicom, but it is '{format}'.")
+    if native is False and (strict or burn_in or keep_identity):
+        raise InputError(
+            "--strict, --burn-in and --keep-identity are for edits of films; give them without --no-native."
+        )
     square = check_fit(fit)
     strengths = parse_strengths(strength or DEFAULT_STRENGTH) if sweep is None else parse_sweep(sweep)
     targets = None if target_ctr is None else parse_targets(target_ctr)
     codes_path = choose_codes(inputs or [])
+    if films and codes_path is None:
+        raise InputError("--films goes with codes; of images, the images themselves are edited.")
     codes = None if codes_path is None else read_codes(codes_path)
     sources = list_sources(inputs or [], sys.stdin) if codes is None else []
     parts = ("generator",) if codes is not None else ("generator", "encoder")
@@ -200,8 +206,6 @@ def _choose_native(
     from cxredit_cli.errors import InputError
     from cxredit_cli.radiographs.geometry import check_fit
 
-    if films and codes is None:
-        raise InputError("--films goes with codes; of images, the images themselves are edited.")
     at_hand = codes is None or bool(films)
     if wanted and not at_hand:
         raise InputError("--native edits films, and codes hold none; say with --films where the films are.")

@@ -25,8 +25,8 @@ from cxredit_cli.storage.directions import Carried
 MASKS = 512  # side of the outlines
 STEERED = 512  # side, at most, of the film on which the gain is found
 SNAPPED = 1024  # side, at most, of the film on which the border is found
-ROUNDS = 2  # of measuring what an edit did and correcting it
-GAINS = (0.7, 1.35)
+ROUNDS = 3  # of measuring what an edit did and correcting it
+GAINS = (0.6, 1.7)
 RESIDUAL_SIGMA = 1.0  # pixels of the generator: what is finer in E - R is its own noise
 
 

@@ -37,11 +37,16 @@ def fit_square(pixels: NDArray[np.float32], resolution: int, fit: Fit = "crop") 
     if side == resolution:
         return np.ascontiguousarray(square, dtype=np.float32)
     if side < resolution:
-        image = Image.fromarray(np.ascontiguousarray(square, dtype=np.float32))
-        enlarged = np.asarray(image.resize((resolution, resolution), Image.Resampling.BICUBIC), dtype=np.float32)
-        return np.clip(enlarged, 0, 1)
+        return enlarge(square, resolution)
     shrunk = _shrink(square, resolution)
     return np.ascontiguousarray(np.clip(shrunk, 0, 1), dtype=np.float32)
+
+
+def enlarge(square: NDArray[np.float32], resolution: int) -> NDArray[np.float32]:
+    """`square` [N, N] in 0..1 at a larger resolution, bicubic."""
+    image = Image.fromarray(np.ascontiguousarray(square, dtype=np.float32))
+    enlarged = np.asarray(image.resize((resolution, resolution), Image.Resampling.BICUBIC), dtype=np.float32)
+    return np.clip(enlarged, 0, 1)
 
 
 def _shrink(square: NDArray[np.float32], resolution: int) -> NDArray[np.floating]:

@@ -1,0 +1,226 @@
+"""Edits carried over to films: on drawn hearts whose every part is known, and on a real film."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from cxredit_cli.anatomy.outlines import _holes, _most_likely
+from cxredit_cli.editing.cardiac_layer import (
+    NEIGHBOURHOOD,
+    find_layer,
+    find_metal,
+    move_layer,
+    plan_move,
+    source_radius,
+)
+from cxredit_cli.editing.edit_film import edit_film, measure_films, reduce
+from cxredit_cli.editing.film_refusals import Evidence
+from cxredit_cli.editing.heart_border import Border, find_border, reach, shift_at, snap
+from cxredit_cli.editing.polar_warp import ANGLES, angles
+from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
+from cxredit_cli.radiographs.read import read_radiograph
+from cxredit_cli.storage.anatomy_network import load_anatomy
+
+SIDE, X, Y, RADIUS = 256, 130.0, 140.0, 50.0
+LUNG, TISSUE, RIB = 0.3, 0.6, 0.05
+
+
+def disc(radius: float, side: int = SIDE, soft: float = 1.5) -> np.ndarray:
+    """1 within a circle around the heart's centre, with a soft edge."""
+    rows, columns = np.mgrid[:side, :side]
+    scale = side / SIDE
+    distance = np.hypot(rows - Y * scale, columns - X * scale)
+    return np.clip((radius * scale - distance) / (2 * soft * scale) + 0.5, 0, 1).astype(np.float32)
+
+
+def ribs(side: int = SIDE) -> np.ndarray:
+    """Bright horizontal stripes across everything."""
+    return (np.arange(side)[:, None] * SIDE // side % 12 < 4).astype(np.float32) * RIB * np.ones((1, side), np.float32)
+
+
+def drawn(radius: float = RADIUS, side: int = SIDE) -> np.ndarray:
+    """A round heart in a lung, under ribs."""
+    return LUNG + (TISSUE - LUNG) * disc(radius, side) + ribs(side)
+
+
+def masks(radius: float) -> np.ndarray:
+    """A heart of a radius between two lungs that end 20 pixels from the sides."""
+    mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    mask[20:240, 20:130], mask[20:240, 130:236] = RIGHT_LUNG, LEFT_LUNG
+    mask[disc(radius) > 0.5] = HEART
+    return mask
+
+
+def border_of(side: int = SIDE, unit: float = 2.0) -> Border:
+    """The border of the drawn heart; a unit of strength moves it by `unit` pixels of SIDE."""
+    scale, ones = side / SIDE, np.ones(ANGLES)
+    edge = RADIUS * scale * ones
+    shift = np.stack([unit * scale * ones, 0 * ones])
+    chest, step = 110 * scale * ones, (TISSUE - LUNG) * ones
+    return Border(X * scale, Y * scale, edge, edge, shift, ones, chest, step)
+
+
+def radius_of(picture: np.ndarray, angle: float) -> float:
+    """Where along a ray the heart becomes lung, to part of a pixel."""
+    along = np.arange(20.0, 100, 0.25)
+    profile = ndimage.map_coordinates(picture, [Y + np.sin(angle) * along, X + np.cos(angle) * along], order=1)
+    return float(along[np.argmax(profile < (TISSUE + LUNG) / 2)])
+
+
+def test_the_border_is_found_on_the_film_and_its_shift_from_the_path() -> None:
+    strengths = [-6.0, -3.0, 0.0, 4.0, 8.0]
+    outlines = np.stack([masks(RADIUS + 3), *(masks(RADIUS + 1.5 * s) for s in strengths)])  # the film's is 3 too large
+    found = find_border(drawn() - ribs(), outlines, strengths)
+    by_network, true = (reach(disc(radius) > 0.5, found.x + 0.5, found.y + 0.5) for radius in (RADIUS + 3, RADIUS))
+    assert np.abs(found.outlined - by_network).max() < 2.5
+    distance = np.abs(found.edge - true)
+    assert np.quantile(distance, 0.9) < 1.2
+    assert found.shift[0].mean() == pytest.approx(1.5, abs=0.2)
+    assert np.abs(found.shift[1]).max() < 0.03
+    assert found.step.mean() == pytest.approx(TISSUE - LUNG, abs=0.05)
+    assert not shift_at(found, 0.0).any()
+    larger = found.scaled(4.0)
+    assert larger.edge.mean() == pytest.approx(4 * found.edge.mean())
+    assert (larger.x + 0.5) == pytest.approx(4 * (found.x + 0.5))
+
+
+def test_snapping_finds_a_border_that_is_off_by_a_known_distance() -> None:
+    snapped = snap(drawn() - ribs(), X, Y, np.full(ANGLES, RADIUS + 4), 8)
+    assert np.abs(snapped - RADIUS).max() < 1.1
+
+
+@pytest.mark.parametrize("side", [256, 300, 512])
+@pytest.mark.parametrize("strength", [-5.0, 4.0])
+def test_the_heart_moves_and_ribs_stay(side: int, strength: float) -> None:
+    film, border = drawn(side=side), border_of(side)
+    layer = find_layer(film, border, disc(RADIUS) > 0.5)
+    edited = film + move_layer(film, layer, plan_move(border, strength, 1.0, side))
+    scale = side / SIDE
+    smooth = ndimage.zoom(ndimage.gaussian_filter(edited, (6 * scale, 0)), 1 / scale, order=1)
+    for angle in (-0.3, 0.0, 0.4, np.pi - 0.3, np.pi, np.pi + 0.2):  # not above, where great vessels would be
+        assert radius_of(smooth, angle) == pytest.approx(RADIUS + 2 * strength, abs=1.6)
+    # Ribs are where they were, between and beside the old and the new border.
+    rows, columns = np.mgrid[:side, :side] / scale
+    distance = np.hypot(rows - Y, columns - X)
+    beside = (np.abs(rows - Y) < 25) & (distance > RADIUS - 25) & (distance < RADIUS + 25)
+    for radius in (RADIUS, RADIUS + 2 * strength):
+        beside &= np.abs(distance - radius) > 3
+    stripes, wanted = (a - ndimage.gaussian_filter(a, (4 * scale, 0)) for a in (edited, ribs(side)))
+    assert np.corrcoef(stripes[beside], wanted[beside])[0, 1] > 0.9
+
+
+@given(st.floats(-6, 9), st.floats(0.6, 1.7), st.integers(0, 2**16))
+@settings(max_examples=40, deadline=None)
+def test_maps_rise_and_leave_the_rest_alone(strength: float, gain: float, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    waves = sum(np.sin(k * angles() + generator.uniform(0, 6)) * generator.uniform(0, 6) for k in range(1, 4))
+    border = border_of()
+    border = Border(
+        X,
+        Y,
+        border.edge + waves,
+        border.edge,
+        border.shift * generator.uniform(0, 2),
+        border.lung,
+        border.chest,
+        border.step,
+    )
+    move = plan_move(border, strength, gain, SIDE)
+    radius = np.linspace(0, 128, 800)[None]
+    source = source_radius(radius, *(v[:, None] for v in (move.edge, move.shift, move.inside, move.outside)))
+    assert (np.diff(source, axis=1) > 0).all()
+    assert (move.inside < move.edge + np.minimum(move.shift, 0)).all()
+    assert (move.outside > move.edge + np.maximum(move.shift, 0)).all()
+    assert (move.outside <= move.edge + np.maximum(move.shift, 0) + NEIGHBOURHOOD * SIDE).all()
+    change = move_layer(drawn(), find_layer(drawn(), border, disc(RADIUS) > 0.5), move)
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    far = np.hypot(rows - Y, columns - X) > move.outside.max() + 1
+    assert not change[far].any()
+    if strength == 0:
+        assert not change.any()
+
+
+def test_pacemakers_are_left_as_they_are() -> None:
+    film = drawn()
+    film[120:150, 170:186] = 1.0  # across the border at the right
+    heart = disc(RADIUS) > 0.5
+    assert find_metal(drawn(), heart).max() == 0
+    layer = find_layer(film, border_of(), heart)
+    change = move_layer(film, layer, plan_move(border_of(), 4.0, 1.0, SIDE))
+    assert np.abs(change[128:142, 174:182]).max() < 0.02
+    assert np.abs(change).max() > 0.2
+
+
+def evidence(ctrs: list[float], film: float = 0.45, problem: str = "", centre: float = 0.1) -> Evidence:
+    strengths = np.array([-6.0, -3.0, 0.0, 3.0, 6.0])
+    changes = np.array(ctrs) - ctrs[2]
+    fit = np.linalg.lstsq(np.stack([strengths, strengths**2], 1), changes, rcond=None)[0]
+    return Evidence(film, ctrs[2], problem, "", strengths, np.array(ctrs), [""] * 5, centre, fit)
+
+
+def test_what_cannot_be_trusted_is_refused_with_its_reason() -> None:
+    rising = [0.37, 0.41, 0.45, 0.49, 0.53]
+    assert evidence(rising).unusable() == ""
+    assert evidence(rising).path_problem(6.0) == ""
+    assert evidence(rising).change(6.0) == pytest.approx(0.08)
+    assert "no chest" in evidence(rising, problem="no heart").unusable()
+    assert "another heart" in evidence(rising, film=0.51).unusable()
+    assert "mirrored" in evidence(rising, centre=-0.2).unusable()
+    assert "by turns" in evidence([0.37, 0.41, 0.45, 0.42, 0.53]).path_problem(6.0)
+    assert evidence([0.37, 0.41, 0.45, 0.42, 0.53]).path_problem(-6.0) == ""
+
+
+@pytest.fixture(scope="module")
+def network() -> AnatomyNetwork:
+    return load_anatomy()
+
+
+def warped_pictures(film: np.ndarray, strengths: list[float]) -> np.ndarray:
+    """A generator's part, played by a warp: the film at 128 pixels with its heart's middle widened by the strength."""
+    small = reduce(film, 128)
+    rows, columns = np.mgrid[:128, :128].astype(np.float64)
+    made = []
+    for strength in strengths:
+        scale = 1 + 0.03 * strength * np.exp(-(((columns - 70) / 34) ** 2 + ((rows - 80) / 30) ** 2))
+        moved = ndimage.map_coordinates(small, [rows, 66 + (columns - 66) / scale], order=1, mode="nearest")
+        made.append(moved.astype(np.float32))
+    return np.stack(made)
+
+
+def test_a_real_film_is_edited_as_its_pictures_are(network: AnatomyNetwork) -> None:
+    film = read_radiograph(Path(__file__).parents[2] / "examples" / "data" / "00000018_000.png").pixels
+    film = np.ascontiguousarray(film.reshape(512, 2, 512, 2).mean(axis=(1, 3)))
+    strengths = [-6.0, -3.0, 0.0, 3.0, 6.0]
+    pictures = warped_pictures(film, strengths)
+    found = edit_film(network, film, pictures, strengths, [0.0, 6.0])
+    still, larger = found.edits
+    assert not still.change.any()
+    assert larger.refused == ""
+    wanted = measure_films(network, [pictures[4], pictures[2]]).ctr
+    reached = measure_films(network, [film + larger.change, film]).ctr
+    assert wanted[0] - wanted[1] > 0.03
+    assert reached[0] - reached[1] == pytest.approx(wanted[0] - wanted[1], abs=0.015)
+    assert larger.ctr == pytest.approx(reached[0], abs=0.01)
+    assert 0 < (larger.change != 0).mean() < 0.25
+    # Turned upside down there is nothing to be trusted.
+    turned = edit_film(network, film[::-1].copy(), pictures[:, ::-1].copy(), strengths, [6.0])
+    assert turned.edits[0].refused
+    # What changes tone is added, smoothly.
+    brighter = pictures[2] + np.array(strengths, dtype=np.float32)[:, None, None] / 60
+    tone = edit_film(network, film, brighter, strengths, [3.0], "tone")
+    assert np.median(tone.edits[0].change) == pytest.approx(0.05, abs=0.005)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_holes_are_scipys_and_the_likeliest_class_is_argmax(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    organ = ndimage.gaussian_filter(generator.standard_normal((40, 40)), 1.5) > 0
+    np.testing.assert_array_equal(_holes(organ) | organ, ndimage.binary_fill_holes(organ))
+    scores = torch.from_numpy(generator.integers(0, 3, (2, 4, 9, 9)).astype(np.float32))
+    np.testing.assert_array_equal(_most_likely(scores).numpy(), scores.argmax(1).numpy())
