@@ -5,30 +5,21 @@ import re
 import sys
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from cxredit_cli import __version__
 from cxredit_cli.errors import CxreditError
 
-COMMANDS = (
-    "prepare",
-    "train-gan",
-    "train-encoder",
-    "invert",
-    "edit-heart",
-    "direction",
-    "lda",
-    "apply",
-    "demo",
-    "generate",
-    "measure",
-    "evaluate",
-    "models",
-    "bench",
-    "doctor",
-)
+COMMANDS = {  # by workflow
+    "Data and training": ("prepare", "train-gan", "train-encoder"),
+    "Codes and directions": ("invert", "direction", "lda", "edit-heart"),
+    "Edits": ("apply", "demo", "generate"),
+    "Judgement": ("measure", "evaluate"),
+    "This installation": ("models", "bench", "doctor"),
+}
 
 CARRY_ON = ("prepare", "train-gan", "train-encoder", "invert", "apply", "generate")  # after they were stopped
 ESCAPED = "backslashreplace"
@@ -82,14 +73,29 @@ app = typer.Typer(
     cls=ErrorsToExitCodes,
     help="Disease-aware editing of chest X-rays. For research and education, not for diagnosis.",
     no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
-for _name in COMMANDS:
+
+
+@app.callback()
+def _version(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version of this installation and leave.", is_eager=True)
+    ] = False,
+) -> None:
+    """Disease-aware editing of chest X-rays. For research and education, not for diagnosis."""
+    if version:
+        sys.stdout.write(f"cxredit {__version__}\n")
+        raise typer.Exit
+
+
+for _panel, _name in ((panel, name) for panel, names in COMMANDS.items() for name in names):
     _module = import_module(f"cxredit_cli.commands.{_name.replace('-', '_')}")
     if hasattr(_module, "group"):  # a command with commands of its own
-        app.add_typer(_module.group, name=_name)
+        app.add_typer(_module.group, name=_name, rich_help_panel=_panel)
     else:
-        app.command(_name)(_module.command)
+        app.command(_name, rich_help_panel=_panel)(_module.command)
 
 
 def main() -> None:

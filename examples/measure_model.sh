@@ -66,8 +66,8 @@ if [[ -n $ALL_VIEWS ]]; then
     step views-healthy run invert "$ALL_VIEWS" --view AP --label "No Finding" --limit 150 --space w --steps 50 -o views.h5
     step views-separability run evaluate --separability --images "$ALL_VIEWS" --split all --codes views.h5 --control view \
         -o views.json
-    step views-means run direction find --codes views.h5 --labels "$ALL_VIEWS" --method means -o views-means.h5
-    step views-held run direction find --codes views.h5 --labels "$ALL_VIEWS" --method means --control view -o views-held.h5
+    step views-means run direction find --codes views.h5 --labels "$ALL_VIEWS" --how means -o views-means.h5
+    step views-held run direction find --codes views.h5 --labels "$ALL_VIEWS" --how means --control view -o views-held.h5
 fi
 
 # 4. Other ways to a direction, from patients whom no judgement is about: labels, pairs of films, regressions.
@@ -101,12 +101,12 @@ find=(run direction find)
 step pair-encoder "${find[@]}" "$original" "$edited" --method encoder -o pair-encoder.h5
 step pair-hybrid "${find[@]}" "$original" "$edited" --method hybrid --space w --steps 75 -o pair-hybrid.h5
 step pairs partly "${find[@]}" --pairs pairs.csv --method hybrid --space w --steps 75 -o pairs.h5
-step means "${find[@]}" --codes cohort-w.h5 --labels training.csv --method means -o means.h5
-step logistic "${find[@]}" --codes cohort-w.h5 --labels training.csv --method logistic -o logistic.h5
-step logistic-held "${find[@]}" --codes cohort-w.h5 --labels training.csv --method logistic -o logistic-held.h5 \
+step means "${find[@]}" --codes cohort-w.h5 --labels training.csv --how means -o means.h5
+step logistic "${find[@]}" --codes cohort-w.h5 --labels training.csv --how logistic -o logistic.h5
+step logistic-held "${find[@]}" --codes cohort-w.h5 --labels training.csv --how logistic -o logistic-held.h5 \
     --control thorax_width --control right_lung_height --control left_lung_height --control grey_p50
-step ctr "${find[@]}" --from-measure ctr --hold "" --method regression -o ctr.h5
-step regression "${find[@]}" --from-measure heart_width --method regression -o regression.h5
+step ctr "${find[@]}" --from-measure ctr --hold "" --how regression -o ctr.h5
+step regression "${find[@]}" --from-measure heart_width --how regression -o regression.h5
 bundled=$("${python[@]}" -c 'import sys; from cxredit_cli.storage.models import load_model
 from pathlib import Path; print(load_model(Path(sys.argv[1]) if sys.argv[1] else None).path)' "$MODEL")
 found=(pair-encoder pair-hybrid pairs means logistic logistic-held ctr regression)

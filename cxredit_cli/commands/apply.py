@@ -7,6 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
+from cxredit_cli.commands.options import (
+    BATCH,
+    STEPS,
+    AnatomyOption,
+    BatchOption,
+    DeviceOption,
+    DirectionOption,
+    FitNoiseOption,
+    FitOption,
+    JsonOption,
+    LayersOption,
+    MethodOption,
+    ModelOption,
+    SpaceOption,
+    StepsOption,
+    SweepOption,
+)
 
 if TYPE_CHECKING:
     from cxredit_cli.editing.edit_many import ApplyReport
@@ -26,22 +43,19 @@ def command(
         list[str] | None,
         typer.Argument(help="One file of codes (default codes.h5), or images, folders, globs, zips; - reads paths."),
     ] = None,
-    direction: Annotated[
-        Path | None, typer.Option("--direction", "-d", help="Default: direction.h5, else the model's cardiomegaly.")
-    ] = None,
+    direction: DirectionOption = None,
     strength: Annotated[str | None, typer.Option(help="One strength or several: 3 or -1.5,0,3. Default 3.")] = None,
-    sweep: Annotated[str | None, typer.Option(help="FROM:TO:COUNT, such as -3:3:7.")] = None,
+    sweep: SweepOption = None,
     target_ctr: Annotated[
         str | None,
         typer.Option(help="Cardiothoracic ratios to reach, such as 0.55: the strength is found for each image."),
     ] = None,
     max_strength: Annotated[
-        float | None, typer.Option(min=0.01, help="For --target-ctr: the limit; default: by the spread of W.")
+        float | None,
+        typer.Option(min=0.01, help="Largest strength that --target-ctr may use. Default: by the spread of W."),
     ] = None,
-    anatomy: Annotated[
-        Path | None, typer.Option(help="Weights of another anatomy network, which outlines films and measures them.")
-    ] = None,
-    layers: Annotated[str | None, typer.Option(help="Move these w indices alone, such as 4-9.")] = None,
+    anatomy: AnatomyOption = None,
+    layers: LayersOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("edited"),
     format: Annotated[
         str,
@@ -57,7 +71,7 @@ def command(
     ] = None,
     films: Annotated[
         list[str] | None,
-        typer.Option(help="For codes: files, folders, globs or zips of the films that were inverted; repeatable."),
+        typer.Option(help="Films that the codes were made of: files, folders, globs or zips; repeatable."),
     ] = None,
     strict: Annotated[
         bool,
@@ -78,15 +92,15 @@ def command(
         int | None,
         typer.Option(min=1, help="Processes that edit films; default: one a processor core."),
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
-    method: Annotated[str | None, typer.Option(help="For images: encoder, optimize or hybrid.")] = None,
-    space: Annotated[str | None, typer.Option(help="For images: w or w+. Default: w+; for encoder its own.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="For images: steps of optimisation.")] = 150,
-    fit_noise: Annotated[bool, typer.Option("--fit-noise", help="For images: fit the noise maps too.")] = False,
-    fit: Annotated[str, typer.Option(help="For images: crop (the centre square) or pad.")] = "crop",
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 16,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    model: ModelOption = None,
+    method: MethodOption = None,
+    space: SpaceOption = None,
+    steps: StepsOption = STEPS,
+    fit_noise: FitNoiseOption = False,
+    fit: FitOption = "crop",
+    batch: BatchOption = BATCH,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
 ) -> None:
     """Move codes along a direction and write the edited radiographs.
 

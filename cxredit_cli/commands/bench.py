@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxredit_cli.commands.options import DeviceOption, JsonOption
+
 if TYPE_CHECKING:
     from cxredit_cli.benchmarks.run_cases import BenchReport
 
@@ -16,14 +18,16 @@ def command(
     channel_base: Annotated[int, typer.Option(min=1, help="Feature maps times resolution.")] = 16384,
     channel_max: Annotated[int, typer.Option(min=1, help="Feature maps at most.")] = 512,
     pl_weight: Annotated[float, typer.Option(min=0, help="Path length weight of the training; 0: off.")] = 2.0,
-    precision: Annotated[str, typer.Option(help="Of the fast path: auto, fp32, bf16 or fp16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Numbers that the fast path computes with: auto, fp32, bf16 or fp16.")
+    ] = "auto",
+    device: DeviceOption = "auto",
     only: Annotated[list[str] | None, typer.Option(help="Names to measure, such as 'upfirdn2d*'; repeatable.")] = None,
     seconds: Annotated[float, typer.Option(min=0, help="To spend on each name, both ways together.")] = 5.0,
     same_process: Annotated[
         bool, typer.Option("--same-process", help="Give the reference the fast path's memory settings too.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Measure the operations, synthesis, its gradient, an inversion step, a training iteration, beside textbook code.
 

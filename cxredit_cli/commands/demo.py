@@ -6,13 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
+from cxredit_cli.commands.options import (
+    BATCH,
+    STEPS,
+    BatchOption,
+    DeviceOption,
+    DirectionOption,
+    FitNoiseOption,
+    FitOption,
+    JsonOption,
+    MethodOption,
+    ModelOption,
+    SpaceOption,
+    StepsOption,
+)
 
 if TYPE_CHECKING:
     from cxredit_cli.editing.demonstration import Demonstration
     from cxredit_cli.storage.models import Model
 
 SWEEP = "-6:6:25"  # where the bundled direction still leaves a radiograph
-STEPS = 75  # of inversion: 75 more gain about half a decibel
 
 
 def command(
@@ -21,19 +34,17 @@ def command(
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("demo.html"),
     sweep: Annotated[str, typer.Option(help="FROM:TO:COUNT, the strengths of the slider.")] = SWEEP,
-    direction: Annotated[
-        Path | None, typer.Option("--direction", "-d", help="Default: direction.h5, else the model's cardiomegaly.")
-    ] = None,
-    model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
-    method: Annotated[str | None, typer.Option(help="encoder, optimize or hybrid.")] = None,
-    space: Annotated[str | None, typer.Option(help="w or w+. Default: w+; for encoder its own.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of optimisation.")] = STEPS,
-    fit_noise: Annotated[bool, typer.Option("--fit-noise", help="Fit the noise maps too.")] = False,
-    fit: Annotated[str, typer.Option(help="crop (the centre square) or pad.")] = "crop",
+    direction: DirectionOption = None,
+    model: ModelOption = None,
+    method: MethodOption = None,
+    space: SpaceOption = None,
+    steps: StepsOption = STEPS,
+    fit_noise: FitNoiseOption = False,
+    fit: FitOption = "crop",
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = False,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 16,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    batch: BatchOption = BATCH,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
 ) -> None:
     """Edit one radiograph by many strengths, measure its heart at each, and write one page (-> demo.html).
 

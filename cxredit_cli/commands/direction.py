@@ -9,6 +9,20 @@ from typer.core import TyperGroup
 from cxredit_cli.commands import direction_calibrate, direction_compare, direction_discover
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr
 from cxredit_cli.commands.direction_report import document, print_found, print_left_out
+from cxredit_cli.commands.options import (
+    BATCH,
+    STEPS,
+    AnatomyOption,
+    BatchOption,
+    DeviceOption,
+    FitOption,
+    JsonOption,
+    MethodOption,
+    ModelOption,
+    SeedOption,
+    SpaceOption,
+    StepsOption,
+)
 
 if TYPE_CHECKING:
     from cxredit_cli.separability.cohort import Cohort
@@ -52,30 +66,29 @@ def find(
             "measure of the originals; for --from-measure one more measure to hold."
         ),
     ] = None,
-    method: Annotated[
+    method: MethodOption = None,
+    how: Annotated[
         str | None,
         typer.Option(
-            help="For images encoder, optimize or hybrid (default: encoder where there is one); for labelled codes "
-            "means, lda (default), logistic or svm; for --from-measure gradients (default) or regression."
+            help="How the direction is fitted: to labelled codes by means, lda (default), logistic or svm; to a "
+            "measure by gradients (default) or regression."
         ),
     ] = None,
     pairs: Annotated[
         Path | None,
         typer.Option(help="A CSV with columns original and edited instead of two images.", rich_help_panel=IMAGES),
     ] = None,
-    space: Annotated[
-        str | None, typer.Option(help="w or w+. Default: w; for encoder its own.", rich_help_panel=IMAGES)
-    ] = None,
-    steps: Annotated[
-        int, typer.Option(min=1, help="Steps of optimisation, of the original.", rich_help_panel=IMAGES)
-    ] = 150,
-    fit: Annotated[str, typer.Option(help="crop (the centre square) or pad.", rich_help_panel=IMAGES)] = "crop",
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.", rich_help_panel=IMAGES)] = 16,
+    space: SpaceOption = None,
+    steps: StepsOption = STEPS,
+    fit: FitOption = "crop",
+    batch: BatchOption = BATCH,
     codes: Annotated[
         Path | None,
         typer.Option(help="Codes of labelled images; with --pairs, codes of those images.", rich_help_panel=CODES),
     ] = None,
-    labels: Annotated[Path, typer.Option(help="CSV, or dataset.h5.", rich_help_panel=CODES)] = Path("dataset.h5"),
+    labels: Annotated[
+        Path, typer.Option(help="Table of labels: a CSV, or a dataset of `prepare`.", rich_help_panel=CODES)
+    ] = Path("dataset.h5"),
     positive: Annotated[str, typer.Option(help="The direction leads to it.", rich_help_panel=CODES)] = "Cardiomegaly",
     negative: Annotated[str, typer.Option(help="The direction leads from it.", rich_help_panel=CODES)] = "No Finding",
     folds: Annotated[int, typer.Option(help="Parts to hold out in turn, by patient.", rich_help_panel=CODES)] = 5,
@@ -91,13 +104,11 @@ def find(
         int | None,
         typer.Option("--n", "-n", min=1, help="Images; default 512, by regression 3200.", rich_help_panel=MEASURE),
     ] = None,
-    anatomy: Annotated[
-        Path | None, typer.Option(help="Weights of another anatomy network.", rich_help_panel=MEASURE)
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of folds and generated images.")] = 0,
-    model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    anatomy: AnatomyOption = None,
+    seed: SeedOption = 0,
+    model: ModelOption = None,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
 ) -> None:
     """Find a direction: v = (E(edited) - E(original)) / ||...|| of one pair of images, and how large the change is.
 
@@ -121,6 +132,10 @@ def find(
         raise InputError("Give two images, ORIGINAL and EDITED, or --pairs, --codes or --from-measure.")
     if control and chosen[0] in ("ORIGINAL and EDITED", "--pairs"):
         raise InputError("--control goes with --codes or --from-measure; a pair differs in nothing but the edit.")
+    if how is not None and chosen[0] in ("ORIGINAL and EDITED", "--pairs"):
+        raise InputError("--how goes with --codes or --from-measure; of pairs the difference is taken.")
+    if method is not None and chosen[0] in ("--codes", "--from-measure"):
+        raise InputError(f"--method says how images become codes, and {chosen[0]} has codes; see --how.")
     others = [(path, read_direction(path)) for path in orthogonal_to or []]
     failed: list[tuple[str, str]] = []
     warning: str | None = None
@@ -133,26 +148,26 @@ def find(
         found, warning, failed = many.direction, many.warning, many.failed
     elif codes is not None:
         found, cohort = _from_codes(
-            codes, labels, (positive, negative), method, control or [], folds, seed, name, anatomy, device
+            codes, labels, (positive, negative), how, control or [], folds, seed, name, anatomy, device
         )
     else:
         loaded = _load(model, device)
         if from_measure is not None:
-            found = _from_measure(loaded, anatomy, from_measure, hold, control or [], method, n, seed, name)
+            found = _from_measure(loaded, anatomy, from_measure, hold, control or [], how, n, seed, name)
         elif pairs is not None:
             from cxredit_cli.directions.from_pair_table import find_pairs_direction
 
-            how, where = _choose(loaded, method, space)
-            many = find_pairs_direction(loaded, pairs, how, where, steps, square, batch, name, ConsoleProgress())
+            by, where = _choose(loaded, method, space)
+            many = find_pairs_direction(loaded, pairs, by, where, steps, square, batch, name, ConsoleProgress())
             found, warning, failed = many.direction, many.warning, many.failed
         else:
             from cxredit_cli.directions.from_pair import find_pair_direction
 
             assert original is not None
             assert edited is not None
-            how, where = _choose(loaded, method, space)
+            by, where = _choose(loaded, method, space)
             found, warning = find_pair_direction(
-                loaded, original, edited, how, where, steps, square, name, ConsoleProgress()
+                loaded, original, edited, by, where, steps, square, name, ConsoleProgress()
             )
     if others:
         from cxredit_cli.directions.comparison import without_others
@@ -197,7 +212,7 @@ def _from_measure(
     target: str,
     hold: str | None,
     control: list[str],
-    method: str | None,
+    how: str | None,
     n: int | None,
     seed: int,
     name: str | None,
@@ -206,20 +221,20 @@ def _from_measure(
     from cxredit_cli.directions.from_measure import HELD, check_method, find_measured_direction
     from cxredit_cli.storage.anatomy_network import load_anatomy
 
-    how = check_method(method or "gradients")
+    chosen = check_method(how or "gradients")
     held = HELD if hold is None else tuple(part for part in hold.split(",") if part)
     held = tuple(dict.fromkeys([*held, *control]))
     device = loaded.generator.mapping.w_avg.device
     loaded.generator.synthesis.precision = resolve_precision("auto", device)
     network = load_anatomy(anatomy, device)
-    return find_measured_direction(loaded, network, target, held, how, n, seed, name, ConsoleProgress())
+    return find_measured_direction(loaded, network, target, held, chosen, n, seed, name, ConsoleProgress())
 
 
 def _from_codes(
     path: Path,
     labels: Path,
     classes: tuple[str, str],
-    method: str | None,
+    how: str | None,
     control: list[str],
     folds: int,
     seed: int,
@@ -235,7 +250,7 @@ def _from_codes(
     from cxredit_cli.storage.codes import read_codes
     from cxredit_cli.storage.dataset_labels import read_label_table
 
-    chosen = check_method(method or "lda")
+    chosen = check_method(how or "lda")
     held, table = read_codes(path), read_label_table(labels)
     cohort = choose_cohort(held.source, table, *classes)
     progress = ConsoleProgress()

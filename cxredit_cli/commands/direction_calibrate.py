@@ -8,6 +8,21 @@ import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json
 from cxredit_cli.commands.direction_report import print_calibration, print_carried
+from cxredit_cli.commands.options import (
+    BATCH,
+    STEPS,
+    AnatomyOption,
+    BatchOption,
+    DeviceOption,
+    FitOption,
+    JsonOption,
+    MethodOption,
+    ModelOption,
+    SeedOption,
+    SpaceOption,
+    StepsOption,
+    SweepOption,
+)
 
 
 def command(
@@ -19,17 +34,17 @@ def command(
     images: Annotated[
         list[str] | None, typer.Option(help="Real images, folders, globs or zips to measure on too; repeatable.")
     ] = None,
-    sweep: Annotated[str | None, typer.Option(help="Strengths FROM:TO:COUNT; default: by the spread of W.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the images.")] = 0,
-    method: Annotated[str | None, typer.Option(help="For --images: encoder, optimize or hybrid.")] = None,
-    space: Annotated[str | None, typer.Option(help="For --images: w or w+. Default: w+; for encoder its own.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="For --images: steps of optimisation.")] = 150,
-    fit: Annotated[str, typer.Option(help="For --images: crop (the centre square) or pad.")] = "crop",
-    model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
-    anatomy: Annotated[Path | None, typer.Option(help="Weights of another anatomy network.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    sweep: SweepOption = None,
+    seed: SeedOption = 0,
+    method: MethodOption = None,
+    space: SpaceOption = None,
+    steps: StepsOption = STEPS,
+    fit: FitOption = "crop",
+    model: ModelOption = None,
+    anatomy: AnatomyOption = None,
+    batch: BatchOption = BATCH,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
 ) -> None:
     """Measure what strengths do to the cardiothoracic ratio and the rest of the anatomy, and keep it in the file.
 

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from cxredit_cli.commands.console import print_json, stdout
+from cxredit_cli.commands.options import JsonOption
 
 
 def command(
     directions: Annotated[list[Path], typer.Argument(help="Two or more direction files of one generator.")],
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Print the cosines of directions; one of W counts as the same step in every layer of W+."""
     from rich.table import Table

@@ -6,6 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
+from cxredit_cli.commands.options import (
+    BATCH,
+    AnatomyOption,
+    BatchOption,
+    DeviceOption,
+    JsonOption,
+    LayersOption,
+    ModelOption,
+    SeedOption,
+)
 
 SHOWN = {
     "ctr": "CTR",
@@ -19,21 +29,23 @@ SHOWN = {
 
 
 def command(
-    method: Annotated[str, typer.Option(help="pca (of W) or sefa (of the style weights).")] = "pca",
+    how: Annotated[
+        str, typer.Option(help="Which axes are looked for: pca (of W) or sefa (of the style weights).")
+    ] = "pca",
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Directions, the strongest first.")] = 10,
-    layers: Annotated[str | None, typer.Option(help="Move these w indices alone, such as 0-5.")] = None,
+    layers: LayersOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("directions"),
     images: Annotated[int, typer.Option(min=2, help="Generated images that each is measured on.")] = 24,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of random codes and images.")] = 0,
-    model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
-    anatomy: Annotated[Path | None, typer.Option(help="Weights of another anatomy network.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    seed: SeedOption = 0,
+    model: ModelOption = None,
+    anatomy: AnatomyOption = None,
+    batch: BatchOption = BATCH,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
 ) -> None:
     """Find directions that need no labels, and list what one unit of strength along each changes.
 
-    Writes <method>_01.h5, <method>_02.h5, ...; each points to the side where the CTR rises.
+    Writes <how>_01.h5, <how>_02.h5, ...; each points to the side where the CTR rises.
     """
     from cxredit_cli.devices import resolve_device
     from cxredit_cli.directions.unsupervised import check_discovery, discover, file_name
@@ -42,7 +54,7 @@ def command(
     from cxredit_cli.storage.directions import write_direction
     from cxredit_cli.storage.models import load_model
 
-    chosen = check_discovery(method)
+    chosen = check_discovery(how)
     target = resolve_device(device)
     loaded = load_model(model, target, ("generator",))
     where = parse_layers(layers, loaded.generator.num_ws)

@@ -1,17 +1,18 @@
 """`cxredit doctor`: what works on this machine, and what is missing."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from cxredit_cli.commands.options import JsonOption, ModelOption
 
 if TYPE_CHECKING:
     from cxredit_cli.diagnosis import Diagnosis
 
 
 def command(
-    model: Annotated[Path | None, typer.Option(help="Model folder; default: ./model, else the bundled one.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    model: ModelOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Say what works here and what is missing, with the command that installs it. Exit code 1: something is needed."""
     from dataclasses import asdict

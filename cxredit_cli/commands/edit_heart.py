@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from cxredit_cli.commands.console import print_json, stdout
+from cxredit_cli.commands.options import AnatomyOption, JsonOption
 
 
 def command(
     image: Annotated[Path, typer.Argument(help="A radiograph: PNG, JPEG, TIFF or DICOM.")],
-    scale: Annotated[float, typer.Option(help="Of the heart's width, 0.7 to 1.6.")] = 1.25,
+    scale: Annotated[float, typer.Option(help="Factor of the heart's width, from 0.7 to 1.6.")] = 1.25,
     output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")] = Path("enlarged.png"),
     ellipse: Annotated[
         str | None,
@@ -19,10 +20,8 @@ def command(
             "Default: the anatomy network finds it."
         ),
     ] = None,
-    anatomy: Annotated[
-        Path | None, typer.Option(help="Weights of another anatomy network (.safetensors, its .json beside it).")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    anatomy: AnatomyOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Enlarge the heart of a radiograph by a smooth warp (-> enlarged.png), at its own resolution and depth.
 

@@ -6,6 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
+from cxredit_cli.commands.options import (
+    BATCH,
+    STEPS,
+    BatchOption,
+    DeviceOption,
+    DirectionOption,
+    JsonOption,
+    MethodOption,
+    ModelOption,
+    PrecisionOption,
+    SeedOption,
+    SpaceOption,
+    StepsOption,
+    SweepOption,
+)
 
 if TYPE_CHECKING:
     from cxredit_cli.evaluation.realism import Realism
@@ -31,13 +46,15 @@ def command(
     separability: Annotated[
         bool, typer.Option("--separability", help="Whether labels separate in --codes, held out by patient.")
     ] = False,
-    model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
+    model: ModelOption = None,
     images: Annotated[Path, typer.Option(help="Real images: a dataset of `prepare`, a folder or a zip.")] = Path(
         "dataset.h5"
     ),
     split: Annotated[
         str | None,
-        typer.Option(help="Of the images: train, val or all. Default: val, whose patients no training saw; else all."),
+        typer.Option(
+            help="Split of the real images: train, val or all. Default: val, whose patients no training saw; else all."
+        ),
     ] = None,
     n: Annotated[
         int | None,
@@ -48,54 +65,59 @@ def command(
             help="Images at most; default: realism 2000, dose and code error 100, reconstruction 50.",
         ),
     ] = None,
-    view: Annotated[str, typer.Option(help="Of the scans for --dose and --reconstruction; `any` takes all.")] = "PA",
-    label: Annotated[str, typer.Option(help="Of the scans for --dose; `any` takes all.")] = "No Finding",
-    direction: Annotated[
-        Path | None, typer.Option(help="For --dose. Default: ./direction.h5, else the model's cardiomegaly.")
-    ] = None,
-    sweep: Annotated[str | None, typer.Option(help="Strengths FROM:TO:COUNT; default: by the spread of W.")] = None,
+    view: Annotated[
+        str, typer.Option(help="Projection of the scans for --dose and --reconstruction; `any` takes all.")
+    ] = "PA",
+    label: Annotated[str, typer.Option(help="Label of the scans that --dose edits; `any` takes all.")] = "No Finding",
+    direction: DirectionOption = None,
+    sweep: SweepOption = None,
     randoms: Annotated[int, typer.Option(min=0, help="Random directions of each kind beside it.")] = 5,
     classifier: Annotated[
         Path | None,
         typer.Option(
-            help="For --dose: a second judge, of examples/train_classifier.py. Default: the bundled one, for models of "
-            "its resolution."
+            help="A second judge for --dose, of examples/train_classifier.py. Default: the bundled one, for models "
+            "of its resolution."
         ),
     ] = None,
     codes: Annotated[
         list[Path] | None,
         typer.Option(help="Codes from `cxredit invert`: for --separability (repeatable: W, W+), and for --dose."),
     ] = None,
-    method: Annotated[str | None, typer.Option(help="For --dose: encoder, optimize or hybrid.")] = None,
-    space: Annotated[str | None, typer.Option(help="For --dose: w or w+. Default: w+; for encoder its own.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="For --dose: steps of inversion.")] = 50,
+    method: MethodOption = None,
+    space: SpaceOption = None,
+    steps: StepsOption = STEPS,
     by: Annotated[
         list[str] | None,
         typer.Option(
-            help="For --reconstruction and --code-error: METHOD,SPACE,STEPS such as hybrid,w,50; repeatable. Default: "
-            "the encoder, hybrid with 50 steps in w, optimize with 150 in w and w+."
+            help="Ways of inverting that --reconstruction and --code-error compare, METHOD,SPACE,STEPS such as "
+            "hybrid,w,50; repeatable. Default: the encoder, hybrid with 50 steps in w, optimize with 150 in w "
+            "and w+."
         ),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="For --separability: a CSV of labels or a dataset. Default: --images.")
+        Path | None,
+        typer.Option(help="Table of labels for --separability: a CSV, or a dataset of `prepare`. Default: --images."),
     ] = None,
-    positive: Annotated[str, typer.Option(help="For --separability: the label of the one class.")] = "Cardiomegaly",
-    negative: Annotated[str, typer.Option(help="For --separability: that of the other.")] = "No Finding",
+    positive: Annotated[str, typer.Option(help="Label of the one class for --separability.")] = "Cardiomegaly",
+    negative: Annotated[str, typer.Option(help="Label of the other class for --separability.")] = "No Finding",
     control: Annotated[
-        list[str] | None, typer.Option(help="For --separability: what is to be taken out, such as view; repeatable.")
+        list[str] | None,
+        typer.Option(help="What --separability takes out of codes and labels, such as view; repeatable."),
     ] = None,
-    permutations: Annotated[int, typer.Option(min=1, help="For --separability.")] = 200,
-    truncation_psi: Annotated[float, typer.Option(help="1: all variety; towards 0: nearer to the mean.")] = 1.0,
+    permutations: Annotated[
+        int, typer.Option(min=1, help="Permutations of the labels that --separability compares with.")
+    ] = 200,
+    truncation_psi: Annotated[
+        float, typer.Option(help="Truncation: 1 is all variety, towards 0 pictures come nearer to the mean.")
+    ] = 1.0,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The report to write; a page with plots, .html, goes beside it.")
     ] = Path("evaluation.json"),
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Everything random follows from it.")] = 0,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="Of the generator: auto, fp32 (as in generate), bf16 or fp16.")
-    ] = "fp32",
-    json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
+    seed: SeedOption = 0,
+    batch: BatchOption = BATCH,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    json: JsonOption = False,
 ) -> None:
     """Measure a model against real radiographs (dataset.h5 -> evaluation.json, .html); name the sections as flags."""
     from json import dumps

@@ -6,21 +6,22 @@ from typing import Annotated
 import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
+from cxredit_cli.commands.options import BATCH, BatchOption, DeviceOption, JsonOption, ModelOption, SeedOption
 
 
 def command(
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many.")] = 16,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same radiographs, whatever -n and --batch.")
-    ] = 0,
-    truncation_psi: Annotated[float, typer.Option(help="1: all variety; towards 0: nearer to the mean.")] = 0.7,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many radiographs to make.")] = 16,
+    seed: SeedOption = 0,
+    truncation_psi: Annotated[
+        float, typer.Option(help="Truncation: 1 is all variety, towards 0 pictures come nearer to the mean.")
+    ] = 0.7,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("generated"),
     grid: Annotated[bool, typer.Option("--grid/--no-grid", help="Also write all of them as one picture.")] = True,
     codes: Annotated[Path | None, typer.Option(help="Also write their codes to this file.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 16,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    model: ModelOption = None,
+    batch: BatchOption = BATCH,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
 ) -> None:
     """Generate synthetic chest X-rays, <seed>_<number>.png.
 

@@ -7,6 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
+from cxredit_cli.commands.options import (
+    BATCH,
+    STEPS,
+    BatchOption,
+    DeviceOption,
+    FitNoiseOption,
+    JsonOption,
+    MethodOption,
+    ModelOption,
+    PrecisionOption,
+    SpaceOption,
+    StepsOption,
+)
 
 if TYPE_CHECKING:
     from cxredit_cli.inversion.invert_many import InvertReport
@@ -19,48 +32,63 @@ def command(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file of codes; it is appended to.")] = Path(
         "codes.h5"
     ),
-    model: Annotated[Path | None, typer.Option(help="Default: ./model, else the bundled one.")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="encoder, optimize or hybrid. Default: hybrid, without an encoder optimize.")
-    ] = None,
-    space: Annotated[str | None, typer.Option(help="w or w+. Default: w+; for encoder its own.")] = None,
+    model: ModelOption = None,
+    method: MethodOption = None,
+    space: SpaceOption = None,
     start: Annotated[
         str | None,
         typer.Option(
-            help="Of the search: encoder (hybrid), mean or nearest (optimize): the best of 1024 random codes."
+            help="Where the search begins: at the encoder's answer (hybrid), at the mean code or at the nearest of "
+            "1024 random codes (optimize)."
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of optimisation, at most.")] = 150,
+    steps: StepsOption = STEPS,
     target_psnr: Annotated[float | None, typer.Option(help="Stop an image that reaches so many dB.")] = None,
     patience: Annotated[
         int, typer.Option(min=0, help="Stop an image that gained less than 0.05 dB in so many steps; 0: never.")
     ] = 50,
     perceptual_weight: Annotated[
-        float, typer.Option(min=0, help="Of how alike the images look to another network.")
+        float, typer.Option(min=0, help="Weight of how alike the images look to another network.")
     ] = 0.0,
     perceptual: Annotated[
-        str, typer.Option(help="Which: model (its own discriminator) or lpips (if its weights are on this machine).")
+        str,
+        typer.Option(
+            help="Network that judges how alike images look: model (its own discriminator) or lpips (where its "
+            "weights are on this machine)."
+        ),
     ] = "model",
-    fit_noise: Annotated[bool, typer.Option("--fit-noise", help="Fit the noise maps too; codes keep them.")] = False,
+    fit_noise: FitNoiseOption = False,
     tune: Annotated[
         bool, typer.Option("--tune", help="Bend the generator for each image (pivotal tuning); codes keep how.")
     ] = False,
-    tune_steps: Annotated[int, typer.Option(min=1, help="Of --tune.")] = 100,
-    tune_rank: Annotated[int, typer.Option(min=1, help="Of --tune: of each layer's change; more is larger.")] = 4,
+    tune_steps: Annotated[int, typer.Option(min=1, help="Steps of pivotal tuning for each image, by --tune.")] = 100,
+    tune_rank: Annotated[
+        int, typer.Option(min=1, help="Rank of each layer's change by --tune; a higher one fits better and is larger.")
+    ] = 4,
     shard: Annotated[
         str | None, typer.Option(help="Do part I of N, such as 2/4 (-> codes.2-of-4.h5). Under torchrun: its own.")
     ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Put parts together: codes.*-of-4.h5 -> codes.h5.")] = False,
-    split: Annotated[str | None, typer.Option(help="Of a dataset: train or val.")] = None,
-    view: Annotated[str | None, typer.Option(help="Of a dataset: images of this projection, PA or AP.")] = None,
-    label: Annotated[str | None, typer.Option(help="Of a dataset: images with this label.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Take the images of this split of a dataset alone: train or val.")
+    ] = None,
+    view: Annotated[
+        str | None, typer.Option(help="Take the images of a dataset with this projection alone, PA or AP.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Take the images of a dataset with this label alone.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="No more than the first so many images.")] = None,
-    fit: Annotated[str | None, typer.Option(help="crop (the centre square) or pad. Default: crop.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 16,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            help="How an image that is not square becomes one: crop (the centre square) or pad (everything, with "
+            "black). Default: crop; images of datasets are squares already."
+        ),
+    ] = None,
+    batch: BatchOption = BATCH,
     grid: Annotated[Path | None, typer.Option(help="Write a PNG of images above reconstructions.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    json: JsonOption = False,
 ) -> None:
     """Find the codes of radiographs (-> codes.h5), with PSNR and SSIM of each reconstruction.
 

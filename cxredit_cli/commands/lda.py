@@ -7,6 +7,7 @@ import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 from cxredit_cli.commands.direction_report import print_left_out
+from cxredit_cli.commands.options import JsonOption, SeedOption
 
 if TYPE_CHECKING:
     from cxredit_cli.separability.lda import Separability
@@ -21,10 +22,10 @@ def command(
     negative: Annotated[str, typer.Option(help="The label of the other class.")] = "No Finding",
     folds: Annotated[int, typer.Option(help="Parts to hold out in turn; a patient is never divided.")] = 5,
     permutations: Annotated[int, typer.Option(min=1, help="Exchanges of the labels between patients.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the folds, permutations and bootstrap.")] = 0,
+    seed: SeedOption = 0,
     output: Annotated[Path, typer.Option("--output", "-o", help="The axis, as a direction.")] = Path("direction.h5"),
     plot: Annotated[Path, typer.Option(help="The plot to write.")] = Path("lda.png"),
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Separate two classes of codes by LDA, in sample as the paper does and on held-out patients.
 

@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
+from cxredit_cli.commands.options import (
+    BATCH,
+    AnatomyOption,
+    BatchOption,
+    DeviceOption,
+    FitOption,
+    JsonOption,
+    ModelOption,
+)
 
 if TYPE_CHECKING:
     from cxredit_cli.evaluation.measure_many import MeasureReport
@@ -21,16 +30,16 @@ def command(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The table to write.")] = Path("anatomy.csv"),
     overlay: Annotated[Path | None, typer.Option(help="A folder for pictures with heart and lungs outlined.")] = None,
-    model: Annotated[Path | None, typer.Option(help="For codes. Default: ./model, else the bundled one.")] = None,
-    anatomy: Annotated[
-        Path | None, typer.Option(help="Weights of another anatomy network (.safetensors, its .json beside it).")
+    model: ModelOption = None,
+    anatomy: AnatomyOption = None,
+    split: Annotated[
+        str | None, typer.Option(help="Take the images of this split of a dataset alone: train or val.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Of a dataset: train or val.")] = None,
-    label: Annotated[str | None, typer.Option(help="Of a dataset: images with this label.")] = None,
-    fit: Annotated[str, typer.Option(help="Of files: crop (the centre square) or pad.")] = "crop",
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    label: Annotated[str | None, typer.Option(help="Take the images of a dataset with this label alone.")] = None,
+    fit: FitOption = "crop",
+    batch: BatchOption = BATCH,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
 ) -> None:
     """Measure heart and lungs on radiographs (-> anatomy.csv): cardiothoracic ratio, widths, heights and areas.
 

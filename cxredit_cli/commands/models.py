@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxredit_cli.commands.console import end_batch, print_json, stdout
+from cxredit_cli.commands.options import JsonOption
 
 if TYPE_CHECKING:
     from cxredit_cli.storage.model_catalogue import ModelEntry
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def command(
     folders: Annotated[list[Path] | None, typer.Argument(help="Other model folders, besides ./model.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """List the models at hand: ./model, the bundled one and any folders given, and what each brings."""
     from dataclasses import asdict

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
+from cxredit_cli.commands.options import FitOption, JsonOption, SeedOption
 
 if TYPE_CHECKING:
     from cxredit_cli.radiographs.geometry import Fit
@@ -25,14 +26,14 @@ def command(
     output: Annotated[Path, typer.Option("--output", "-o", help="The dataset to write.")] = Path("dataset.h5"),
     view: Annotated[str | None, typer.Option(help="Keep this view alone, such as PA.")] = None,
     resolution: Annotated[int, typer.Option(help="Height and width of the prepared images.")] = 128,
-    fit: Annotated[str, typer.Option(help="crop (the centre square) or pad (everything, with black).")] = "crop",
+    fit: FitOption = "crop",
     val_fraction: Annotated[float, typer.Option(help="Share of the patients that is held out.")] = 0.1,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Chooses which patients are held out.")] = 0,
-    bits: Annotated[int, typer.Option(help="8 or 16 bits a pixel.")] = 8,
+    seed: SeedOption = 0,
+    bits: Annotated[int, typer.Option(help="Bits a pixel in the dataset: 8 or 16.")] = 8,
     include: Annotated[list[str] | None, typer.Option(help="Keep images with this label; may be repeated.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave out images with this label; repeatable.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that read; one a CPU if not given.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Make dataset.h5 from images and a CSV of labels, split by patient.
 

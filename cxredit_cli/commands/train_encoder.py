@@ -5,37 +5,41 @@ from typing import Annotated
 
 import typer
 
+from cxredit_cli.commands.options import DeviceOption, JsonOption, PrecisionOption, SeedOption
+
 
 def command(
     images: Annotated[Path, typer.Argument(help="Dataset of `prepare`, or a folder or zip of images.")] = Path(
         "dataset.h5"
     ),
     model: Annotated[Path | None, typer.Option(help="The model folder that gets the encoder; default ./model.")] = None,
-    depth: Annotated[int, typer.Option(help="Of each of the two ResNets: 18, 34, 50 or 101.")] = 101,
+    depth: Annotated[int, typer.Option(help="Layers of each of the two ResNets: 18, 34, 50 or 101.")] = 101,
     width: Annotated[int, typer.Option(help="Channels of the ResNets' stems; smaller is faster.")] = 64,
     passes: Annotated[
-        int, typer.Option(min=1, help="Of the encoder over an image; each corrects the last (ReStyle).")
+        int, typer.Option(min=1, help="Passes of the encoder over an image; each corrects the last (ReStyle).")
     ] = 1,
     collaborate: Annotated[
         int, typer.Option(min=0, help="Steps of optimisation whose codes of real images teach the encoder; 0: none.")
     ] = 0,
-    space: Annotated[str, typer.Option(help="w, or w+ for a code a layer.")] = "w",
+    space: Annotated[str, typer.Option(help="Space of its codes: w, or w+ for a code a layer.")] = "w",
     batch: Annotated[int, typer.Option(min=1, help="Synthetic and as many real images an iteration.")] = 16,
     kimg: Annotated[float | None, typer.Option(help="Stop after this many thousand real images in all.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes of training in all.")] = None,
-    lr: Annotated[float, typer.Option(min=0, help="Learning rate.")] = 3e-4,
-    code_weight: Annotated[float, typer.Option(help="Of L1(w, w^), on synthetic images.")] = 1.0,
-    pixel_weight: Annotated[float, typer.Option(help="Of the squared error of pixels.")] = 1.0,
-    ssim_weight: Annotated[float, typer.Option(help="Of 1 - SSIM.")] = 1.0,
-    feature_weight: Annotated[float, typer.Option(help="Of the distance of feature maps.")] = 1.0,
+    lr: Annotated[float, typer.Option(min=0, help="Learning rate of the encoder.")] = 3e-4,
+    code_weight: Annotated[
+        float, typer.Option(help="Weight of L1(w, w^), the error of codes, on synthetic images.")
+    ] = 1.0,
+    pixel_weight: Annotated[float, typer.Option(help="Weight of the squared error of pixels.")] = 1.0,
+    ssim_weight: Annotated[float, typer.Option(help="Weight of 1 - SSIM, the structural error.")] = 1.0,
+    feature_weight: Annotated[float, typer.Option(help="Weight of the distance of feature maps.")] = 1.0,
     ema_kimg: Annotated[
         float, typer.Option(min=0, help="Half-life of the averaged weights, in thousand images; 0 is off.")
     ] = 10.0,
     init_from: Annotated[Path | None, typer.Option(help="Start from the encoder of this model.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Everything random follows from it.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    json: JsonOption = False,
 ) -> None:
     """Train the encoder of a model (dataset.h5 -> model/). Run the same command again to carry on."""
     from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cxredit_cli.commands.options import DeviceOption, JsonOption, PrecisionOption, SeedOption
+
 
 def command(
     images: Annotated[Path, typer.Argument(help="Dataset of `prepare`, or a folder or zip of images.")] = Path(
@@ -21,10 +23,11 @@ def command(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="auto, small, stylegan2, paper256, paper512 or paper1024; default: small on a CPU, else auto."
+            help="Settings by name: auto, small, stylegan2, paper256, paper512 or paper1024. Default: small on a "
+            "CPU, else auto."
         ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Images an iteration.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="How many images each iteration trains on.")] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Learning rate of both networks.")] = None,
     gamma: Annotated[float | None, typer.Option(min=0, help="R1 weight at the final resolution.")] = None,
     pl_weight: Annotated[float, typer.Option(min=0, help="Path length weight, in the last stage; 0 is off.")] = 2.0,
@@ -49,10 +52,10 @@ def command(
         typer.Option(help="Thousand images between checkpoints and sample grids. Default: 50, on a CPU 2."),
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model, stored in it and in what it makes.")] = "model",
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Everything random follows from it.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    json: JsonOption = False,
 ) -> None:
     """Train a StyleGAN2 generator (dataset.h5 -> model/). Run the same command again to carry on."""
     from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout

@@ -38,7 +38,7 @@ FEWEST: dict[MeasureMethod, int] = {"gradients": 16, "regression": 50}  # plausi
 def check_method(method: str) -> MeasureMethod:
     """`method`, if it is one."""
     if method not in IMAGES:
-        raise InputError(f"--method must be {' or '.join(IMAGES)} with --from-measure, but it is '{method}'.")
+        raise InputError(f"--how must be {' or '.join(IMAGES)} with --from-measure, but it is '{method}'.")
     return method
 
 

@@ -64,7 +64,7 @@ def check_method(method: str) -> LabelMethod:
     for known in get_args(LabelMethod):
         if method == known:
             return known  # type: ignore[no-any-return]
-    raise InputError(f"--method for labelled codes must be means, lda, logistic or svm, but it is '{method}'.")
+    raise InputError(f"--how for labelled codes must be means, lda, logistic or svm, but it is '{method}'.")
 
 
 def labelled_direction(

@@ -40,7 +40,7 @@ def check_discovery(method: str) -> Discovery:
     for known in get_args(Discovery):
         if method == known:
             return known  # type: ignore[no-any-return]
-    raise InputError(f"--method must be pca or sefa, but it is '{method}'.")
+    raise InputError(f"--how must be pca or sefa, but it is '{method}'.")
 
 
 @torch.no_grad()

@@ -62,7 +62,7 @@ def write_codes(path: Path, model: Model, names: list[str], w: np.ndarray, tunin
 
 
 def test_labelled_codes_with_a_control(run, cohort: np.ndarray, model: Model) -> None:
-    common = ("--codes", "codes.h5", "--labels", "labels.csv", "--method", "means")
+    common = ("--codes", "codes.h5", "--labels", "labels.csv", "--how", "means")
     assert run(*common, "-o", "free.h5").exit_code == 0
     result = run(*common, "--control", "view position", "--control", "Patient Age", "-o", "held.h5", "--json")
     assert result.exit_code == 0, result.output
@@ -77,7 +77,7 @@ def test_labelled_codes_with_a_control(run, cohort: np.ndarray, model: Model) ->
     assert statistics["auc"] > 0.8
     assert statistics["auc_of_controls_alone"] > 0.7
     assert statistics["controls"][0] == "view position: AP, PA"
-    text = run(*common, "--method", "lda", "--control", "view").stdout
+    text = run(*common, "--how", "lda", "--control", "view").stdout
     assert "on held-out patients in 5 folds" in text
     assert "the controls alone reach" in text
 
@@ -85,7 +85,7 @@ def test_labelled_codes_with_a_control(run, cohort: np.ndarray, model: Model) ->
 def test_orthogonal_to_another_and_compared(run, cohort: np.ndarray, model: Model) -> None:
     view = Direction(np.eye(32, dtype=np.float32)[1:2], "view", "by hand", model.fingerprint)
     write_direction(Path("view.h5"), view)
-    common = ("--codes", "codes.h5", "--labels", "labels.csv", "--method", "means")
+    common = ("--codes", "codes.h5", "--labels", "labels.csv", "--how", "means")
     result = run(*common, "--orthogonal-to", "view.h5", "-o", "d.h5")
     assert result.exit_code == 0, result.output
     assert "now orthogonal to view.h5 (view)" in result.stdout
@@ -144,13 +144,13 @@ def test_discovered_directions_are_files_and_a_list(run, tiny_model_dir: Path, m
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in Path("directions").iterdir()) == ["pca_01.h5", "pca_02.h5", "pca_03.h5"]
     assert "3 directions" in result.stdout
-    result = run("discover", "--model", tiny_model_dir, "--method", "sefa", "-n", 2, "--images", 4, "--json")
+    result = run("discover", "--model", tiny_model_dir, "--how", "sefa", "-n", 2, "--images", 4, "--json")
     rows = json.loads(result.stdout)["directions"]
     assert [Path(row["file"]).name for row in rows] == ["sefa_01.h5", "sefa_02.h5"]
     assert rows[0]["weight"] >= rows[1]["weight"] > 0
     assert rows[0]["per_unit"]["ctr"] > 0
     assert read_direction(Path(rows[0]["file"])).calibration["generated"]["slope"] == rows[0]["per_unit"]["ctr"]
-    assert run("discover", "--model", tiny_model_dir, "--method", "lda").exit_code == 2
+    assert run("discover", "--model", tiny_model_dir, "--how", "lda").exit_code == 2
 
 
 def test_calibration_is_measured_and_kept(run, data: Path, model: Model, tiny_model_dir: Path, monkeypatch) -> None:
@@ -236,7 +236,7 @@ def one_sentence(result: Result, words: str) -> None:
 def test_mistakes_are_one_sentence(run, cohort: np.ndarray, tiny_model_dir: Path) -> None:
     common = ("--codes", "codes.h5", "--labels", "labels.csv")
     one_sentence(run(), "ORIGINAL and EDITED")
-    one_sentence(run(*common, "--method", "encoder"), "means, lda, logistic or svm")
+    one_sentence(run(*common, "--how", "encoder"), "means, lda, logistic or svm")
     one_sentence(run(*common, "--control", "weight"), "--control weight is not known")
     one_sentence(run(*common, "--control", "Image Index"), "80 different values")
     one_sentence(run(*common, "--control", "Edema"), "have the two classes apart")

@@ -1,0 +1,107 @@
+"""Options that several commands have, declared once, so that each means the same everywhere.
+
+A command gives the default. Nothing heavy is imported here: `cxredit --help` reads this file.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+STEPS = 150  # of optimisation, for whatever is inverted
+BATCH = 16
+SEEDS = 2**32 - 1
+
+INPUT, MODEL, METHOD, OUTPUT = "Input", "Model", "Method", "Output"  # panels
+
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        help="Folder of the model. Default: ./model where there is one, else the bundled one.",
+        rich_help_panel=MODEL,
+    ),
+]
+DirectionOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--direction",
+        "-d",
+        help="File of the direction. Default: ./direction.h5, else the model's cardiomegaly.",
+        rich_help_panel=MODEL,
+    ),
+]
+AnatomyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--anatomy",
+        help="Weights of another network that outlines heart and lungs (.safetensors, its .json beside it).",
+        rich_help_panel=MODEL,
+    ),
+]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        help="How an image becomes a code: encoder (one pass), optimize (from the mean code) or hybrid (from "
+        "the encoder's answer). Default: hybrid, without an encoder optimize; for directions of pairs encoder.",
+        rich_help_panel=METHOD,
+    ),
+]
+SpaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--space",
+        help="Where codes are sought: w (one vector) or w+ (one a layer). Default: w+, for directions of pairs w.",
+        rich_help_panel=METHOD,
+    ),
+]
+StepsOption = Annotated[
+    int,
+    typer.Option("--steps", min=1, help="Steps of optimisation for each image, at most.", rich_help_panel=METHOD),
+]
+FitNoiseOption = Annotated[
+    bool,
+    typer.Option("--fit-noise", help="Fit the generator's noise maps to each image too.", rich_help_panel=METHOD),
+]
+FitOption = Annotated[
+    str,
+    typer.Option(
+        "--fit",
+        help="How an image that is not square becomes one: crop (the centre square) or pad (everything, with black).",
+        rich_help_panel=INPUT,
+    ),
+]
+LayersOption = Annotated[
+    str | None,
+    typer.Option("--layers", help="Move these layers of the code alone, such as 4-9.", rich_help_panel=METHOD),
+]
+BatchOption = Annotated[
+    int,
+    typer.Option("--batch", min=1, help="How many images are worked on at a time.", rich_help_panel=METHOD),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", help="Where to compute: auto, cpu, cuda, cuda:N or mps.", rich_help_panel=METHOD),
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision", help="Numbers that the networks compute with: auto, fp32, bf16 or fp16.", rich_help_panel=METHOD
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option(
+        "--seed", min=0, max=SEEDS, help="Everything random follows from this number.", rich_help_panel=METHOD
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel=OUTPUT)
+]
+SweepOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sweep", help="Strengths at equal distances, FROM:TO:COUNT, such as -3:3:7.", rich_help_panel=METHOD
+    ),
+]
