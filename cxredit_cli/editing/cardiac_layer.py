@@ -27,7 +27,7 @@ NEAR, FAR = 8 / 1024, 40 / 1024  # of the border, between which heart and lung a
 NEIGHBOURHOOD = 0.12  # of the border, old or new, beyond which no edit changes anything
 BEYOND = 0.04  # beyond the moved border, where a growing edit ends
 ALONG = 4.0  # degrees: the layer's width along the border
-DEEP = 0.45  # of the radius, within which nothing moves
+DEEP = 0.35  # of the radius, within which nothing moves
 WIDE = 2.2  # shifts beyond the border, where a shrinking edit ends
 FAINTEST, MOST_REVEALED = 0.3, 0.4
 METAL_CORE, METAL = 0.24, 0.2  # brighter than the heart, of the grey range
@@ -209,7 +209,8 @@ def change_of(
 
     source = source_radius(radius, edge, shift, inside, outside)
     before = look(radius)
-    change = look(source) - before
+    moved = look(source)
+    change = moved - before
     ramp = NEAR * side
     was, now = (np.clip((border - radius) / ramp + 0.5, 0, 1) for border in (edge, edge + shift))
     covered, revealed = layer.faint - 1, min(1 / layer.faint - 1, MOST_REVEALED)
@@ -221,7 +222,7 @@ def change_of(
         y = (layer.border.y + np.sin(angle) * radius + 0.5) * scale - 0.5
         change = change * (1 - ndimage.map_coordinates(layer.metal, [y, x], order=1, mode="nearest"))
     # What the heart grows over becomes no brighter than the heart.
-    most = at(layer.inner, position) + 2 * layer.detail
+    most = np.maximum(at(layer.inner, position), moved) + 2 * layer.detail
     grown = (shift > 0) & (radius > edge - NEAR / 2 * side)
     limited = np.minimum(grey + change, np.maximum(grey, most)) - grey
     return np.asarray(np.where(grown, limited, change), dtype=np.float32)

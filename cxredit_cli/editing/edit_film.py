@@ -26,7 +26,7 @@ MASKS = 512  # side of the outlines
 STEERED = 512  # side, at most, of the film on which the gain is found
 SNAPPED = 1024  # side, at most, of the film on which the border is found
 ROUNDS = 3  # of measuring what an edit did and correcting it
-GAINS = (0.6, 1.7)
+GAINS = (0.6, 1.4)
 RESIDUAL_SIGMA = 1.0  # pixels of the generator: what is finer in E - R is its own noise
 
 

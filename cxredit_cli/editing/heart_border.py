@@ -16,13 +16,14 @@ from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG
 Floats = NDArray[np.floating]
 
 CENTRE = 0.4  # of the heart's width, from the image's left: near the spine, where hearts grow from
+LOW = 0.66  # of the heart's height from its top: rays to the apex run along the diaphragm, not across it
 SNAP = 24 / 1024  # of the side: how far the network's border may be from the film's own
 STIFFNESS = 0.3  # of the snapped border, in units of its mean gradient a step sideways
 LUNG_SHARE = 0.4  # of lung just outside the border, from which on the border moves in full
 # Degrees from the top at which the move fades in, at the patient's right and left: great vessels stay where they are.
 FADE_IN = ((15.0, 65.0), (0.0, 40.0))
 SPREAD = 10  # degrees by which the moved part of the border reaches beyond where lung lies
-LEAST, MOST = -0.35, 0.6  # of the radius, that the border may move
+LEAST, MOST = -0.42, 0.6  # of the radius, that the border may move
 ROOM = 0.85  # of the way to the outer edge of the lungs, that the border may move
 
 
@@ -55,7 +56,8 @@ def find_border(film: NDArray[np.float32], masks: NDArray[np.uint8], strengths: 
     heart = masks[0] == HEART
     columns = np.flatnonzero(heart.any(axis=0))
     x = float(columns[0] + CENTRE * (columns[-1] + 1 - columns[0]))
-    y = float(np.nonzero(heart)[0].mean()) + 0.5
+    rows = np.flatnonzero(heart.any(axis=1))
+    y = float(rows[0] + LOW * (rows[-1] + 1 - rows[0]))
     radii = np.stack([turn(reach(mask == HEART, x, y), 2) for mask in masks])
     s = np.asarray(strengths, dtype=np.float64)
     basis = np.stack([s, s**2], axis=1)
