@@ -44,6 +44,6 @@ def test_first_and_second_gradients_of_networks(kernels_on_the_cpu) -> None:
     found = gradients("kernels")
     assert len({kernel.split("_wide")[0].split("_narrow")[0] for kernel in kernels_on_the_cpu.launched}) > 8
     for got, expected in zip(found, gradients("reference"), strict=True):
-        # R1 gives biases what rounding leaves of differences of numbers near 1: one or two times 1.2e-7, by the processor.
+        # R1 gives biases what rounding leaves of differences of numbers near 1, once or twice 1.2e-7.
         scale = expected.abs().max().clamp(min=2e-3)
         torch.testing.assert_close(got / scale, expected / scale, atol=1e-4, rtol=1e-4)
