@@ -72,7 +72,7 @@ def edit_film(
     shown = torch.cat([torch.from_numpy(small)[None, None], torch.from_numpy(np.ascontiguousarray(pictures))[:, None]])
     found = segment(network, shown * 2 - 1, MASKS)
     anatomy, masks = measure_segmentation(found), clean(found.masks)
-    evidence = Evidence.of(anatomy, masks, strengths)
+    evidence = Evidence.of(anatomy, masks, strengths, float(found.certainty[0]))
     unusable = evidence.unusable()
     if kind == "tone":
         edits = [

@@ -1,0 +1,206 @@
+"""A blind test by machine: can a network tell an edited heart's neighbourhood from an untouched one?
+
+Small convolutional networks are trained by folds of patients on patches at the film's own resolution, taken along the
+border of the heart as it is outlined on the picture itself, edited or not. Strengths are chosen so that a heart of
+normal size stays normal and an enlarged one enlarged: size does not tell. An AUC of .5 is a coin's.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor, nn
+
+from cxredit_cli.anatomy.outlines import clean, segment
+from cxredit_cli.editing.cardiac_layer import NEIGHBOURHOOD
+from cxredit_cli.editing.edit_film import MASKS, add_residual, edit_film, measure_films, reduce
+from cxredit_cli.metrics.rank_statistics import auc_interval, roc_auc
+from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
+from cxredit_cli.radiographs.geometry import enlarge
+from cxredit_cli.separability.folds import assign_folds
+from cxredit_cli.training.supervised import draw, warm_cosine
+
+METHODS = ("native", "additive", "pasted")
+PATCH = 96  # pixels of the film
+PATCHES = 16  # of one picture
+NORMAL = 0.5  # cardiothoracic ratio up to which a heart is normal
+NORMAL_RANGE, ENLARGED_RANGE = (0.36, 0.5), (0.5, 0.66)  # within which an edit must leave the heart
+LEAST_STRENGTH = 3.0
+LEAST_CHANGE = 0.015  # of the CTR: less is hardly an edit
+SEAM = 0.03  # of the side, over which a pasted picture fades into the film
+BATCH, STEPS, WARMUP, PEAK, DECAY = 64, 500, 30, 3e-3, 3e-2
+
+
+@dataclass(frozen=True, slots=True)
+class BlindTest:
+    """How well edited pictures were told from untouched ones by networks that had seen neither of the patient."""
+
+    method: str
+    films: int
+    patients: int
+    auc: float
+    low: float  # 95 % interval over patients
+    high: float
+
+
+def blind_test(
+    network: AnatomyNetwork,
+    films: Iterable[tuple[str, NDArray[np.float32], NDArray[np.float32]]],
+    strengths: Sequence[float],
+    folds: int = 4,
+    seed: int = 0,
+) -> list[BlindTest]:
+    """The test of each of METHODS on `films`: patient, square [N, N] in 0..1, the generator's pictures [S, R, R].
+
+    `strengths` [S] are those of the pictures, 0 among them. Each film that can be edited counts once untouched and once
+    edited, by every method with the same strength. "pasted" is the generator's picture in place of the neighbourhood.
+    Raises InputError where too few films can be edited.
+    """
+    patients: list[str] = []
+    patches: dict[str, list[NDArray[np.float32]]] = {name: [] for name in ("untouched", *METHODS)}
+    for number, (patient, film, pictures) in enumerate(films):
+        strength = choose_strength(network, film, pictures, strengths, seed + number)
+        if strength is None:
+            continue
+        edit = edit_film(network, film, pictures, strengths, [strength]).edits[0]
+        if edit.refused:
+            continue
+        zero, index = list(strengths).index(0.0), list(strengths).index(strength)
+        made = {
+            "untouched": film,
+            "native": film + edit.change,
+            "additive": film + add_residual(film, pictures[index] - pictures[zero]),
+            "pasted": paste(network, film, pictures[index]),
+        }
+        taken = {name: border_patches(network, picture, seed + number) for name, picture in made.items()}
+        if all(part is not None for part in taken.values()):
+            patients.append(patient)
+            for name, part in taken.items():
+                patches[name].append(np.asarray(part))
+    return [tell_apart(name, patches["untouched"], patches[name], patients, folds, seed) for name in METHODS]
+
+
+def choose_strength(
+    network: AnatomyNetwork,
+    film: NDArray[np.float32],
+    pictures: NDArray[np.float32],
+    strengths: Sequence[float],
+    seed: int = 0,
+) -> float | None:
+    """One of the strengths, at random, with which a heart of normal size stays normal and an enlarged one enlarged."""
+    size = network.config.resolution
+    ctr = measure_films(network, [reduce(film, size)]).ctr[0]
+    generated = measure_films(network, list(pictures)).ctr
+    changes = generated - generated[list(strengths).index(0.0)]
+    low, high = NORMAL_RANGE if ctr <= NORMAL else ENLARGED_RANGE
+    fitting = [
+        float(s)
+        for s, change in zip(strengths, changes, strict=True)
+        if abs(s) >= LEAST_STRENGTH and change * s > 0 and abs(change) >= LEAST_CHANGE and low <= ctr + change <= high
+    ]
+    return float(np.random.default_rng(seed).choice(fitting)) if fitting else None
+
+
+def paste(network: AnatomyNetwork, film: NDArray[np.float32], picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`film` [N, N] with the generator's `picture` [R, R] enlarged in the neighbourhood of the heart, of its grey."""
+    shown = np.stack([reduce(film, len(picture)), picture])[:, None]
+    hearts = clean(segment(network, torch.from_numpy(shown), MASKS).masks) == HEART
+    distance = ndimage.distance_transform_edt(~hearts.any(axis=0)) / MASKS
+    share = np.clip((NEIGHBOURHOOD / 2 - distance) / SEAM, 0, 1).astype(np.float32)
+    weight = F.interpolate(torch.from_numpy(share)[None, None], size=film.shape, mode="bilinear")[0, 0].numpy()
+    return np.asarray(film + weight * (enlarge(picture, len(film)) - film), dtype=np.float32)
+
+
+def border_patches(network: AnatomyNetwork, picture: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32] | None:
+    """PATCHES patches [PATCHES, PATCH, PATCH] along the border of heart and lung, None where there is none.
+
+    Each is brought to mean 0 and standard deviation 1: tone does not tell.
+    """
+    side, half = len(picture), PATCH // 2
+    small = torch.from_numpy(np.ascontiguousarray(reduce(picture, network.config.resolution)))[None, None]
+    mask = clean(segment(network, small, MASKS).masks)[0]
+    lungs = (mask == RIGHT_LUNG) | (mask == LEFT_LUNG)
+    rows, columns = np.nonzero((mask == HEART) & ndimage.binary_dilation(lungs, iterations=4))
+    if len(rows) == 0 or side < PATCH:
+        return None
+    generator = np.random.default_rng(seed)
+    order = np.argsort(np.arctan2(rows - rows.mean(), columns - columns.mean()))
+    chosen = order[((np.arange(PATCHES) + generator.uniform(0, 1)) * len(order) / PATCHES).astype(int)]
+    made = []
+    for row, column in zip(rows[chosen], columns[chosen], strict=True):
+        y, x = (int(np.clip(round((v + 0.5) * side / MASKS), half, side - half)) for v in (row, column))
+        patch = picture[y - half : y + half, x - half : x + half]
+        made.append((patch - patch.mean()) / max(float(patch.std()), 1e-4))
+    return np.stack(made).astype(np.float32)
+
+
+def tell_apart(
+    method: str,
+    untouched: Sequence[NDArray[np.float32]],
+    edited: Sequence[NDArray[np.float32]],
+    patients: Sequence[str],
+    folds: int = 4,
+    seed: int = 0,
+    steps: int = STEPS,
+) -> BlindTest:
+    """Train on the patches [PATCHES, PATCH, PATCH] of all films but one fold's, score that fold's films, fold by fold.
+
+    A film's score is the mean log-odds of its patches. Raises InputError where there are fewer patients than folds.
+    """
+    groups = np.unique(np.asarray(patients), return_inverse=True)[1].astype(np.int64)
+    both, positive = np.tile(groups, 2), np.repeat([False, True], len(groups))
+    fold = assign_folds(positive, both, folds, seed)
+    # One film's two pictures are of one patient and so of one fold.
+    patches = torch.from_numpy(np.stack([*untouched, *edited]))
+    labels = torch.from_numpy(positive.astype(np.float32))
+    scores = np.empty(len(positive))
+    for number in range(folds):
+        held = fold == number
+        network = _train(patches[~held].flatten(0, 1), labels[~held].repeat_interleave(patches.shape[1]), steps, seed)
+        with torch.no_grad():
+            scores[held] = [float(network(part[:, None]).mean()) for part in patches[held]]
+    area = float(roc_auc(scores[None], positive[None])[0])
+    low, high = auc_interval(scores, positive, both, seed=seed)
+    return BlindTest(method, len(patients), len(np.unique(groups)), area, low, high)
+
+
+class PatchNetwork(nn.Module):
+    """Patches [N, 1, P, P] to the log-odds [N] of having been edited."""
+
+    def __init__(self, widths: Sequence[int] = (16, 24, 32, 48)) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, width in zip((1, *widths[:-1]), widths, strict=True):
+            kernel = 5 if before == 1 else 3
+            layers += [nn.Conv2d(before, width, kernel, 2, kernel // 2, bias=False), nn.GroupNorm(4, width), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Linear(2 * widths[-1], 1)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        x = self.layers(patches)
+        log_odds: Tensor = self.head(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1))[:, 0]
+        return log_odds
+
+
+def _train(patches: Tensor, labels: Tensor, steps: int, seed: int) -> PatchNetwork:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = PatchNetwork()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=PEAK, weight_decay=DECAY)
+    generator = np.random.default_rng(seed)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = PEAK * warm_cosine(step, steps, WARMUP)
+        chosen = draw(len(patches), step, BATCH, seed)
+        x = patches[chosen][:, None]
+        if generator.uniform() < 0.5:
+            x = x.flip(3)
+        loss = F.binary_cross_entropy_with_logits(network(x), labels[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return network.eval()

@@ -1,0 +1,61 @@
+"""The blind test by machine: it tells what can be told, and nothing where there is nothing to tell."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cxredit_cli.editing.edit_film import reduce
+from cxredit_cli.errors import InputError
+from cxredit_cli.evaluation.blind_test import PATCH, border_patches, choose_strength, paste, tell_apart
+from cxredit_cli.radiographs.read import read_radiograph
+from cxredit_cli.storage.anatomy_network import load_anatomy
+
+
+def noise(films: int, seed: int) -> list[np.ndarray]:
+    return list(np.random.default_rng(seed).standard_normal((films, 4, PATCH, PATCH)).astype(np.float32))
+
+
+def test_marks_are_found_and_noise_is_not() -> None:
+    untouched, patients = noise(16, 0), [str(n // 2) for n in range(16)]
+    marked = [film.copy() for film in noise(16, 1)]
+    for film in marked:
+        film[:, 40:44] += 2.0  # a line across each patch
+    found = tell_apart("native", untouched, marked, patients, folds=2, steps=60)
+    assert found.auc > 0.95
+    assert (found.films, found.patients) == (16, 8)
+    assert found.low <= found.auc <= found.high
+    nothing = tell_apart("native", untouched, noise(16, 2), patients, folds=2, steps=60)
+    assert 0.2 < nothing.auc < 0.8
+
+
+def test_too_few_patients_are_an_error() -> None:
+    with pytest.raises(InputError, match="folds"):
+        tell_apart("native", noise(4, 0), noise(4, 1), ["1"] * 4, folds=2)
+
+
+def test_neighbourhoods_of_a_real_film() -> None:
+    network = load_anatomy()
+    film = read_radiograph(Path(__file__).parents[2] / "examples" / "data" / "00000018_000.png").pixels
+    film = np.ascontiguousarray(film.reshape(256, 4, 256, 4).mean(axis=(1, 3)))
+    patches = border_patches(network, film)
+    assert patches is not None
+    assert patches.shape[1:] == (PATCH, PATCH)
+    np.testing.assert_allclose(patches.mean(axis=(1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(patches.std(axis=(1, 2)), 1, atol=1e-4)
+    assert border_patches(network, reduce(film, 64)) is None  # smaller than a patch
+    # A heart that grows by a tenth stays normal, one that grows by half does not.
+    small = reduce(film, 128)
+    rows, columns = np.mgrid[:128, :128].astype(np.float64)
+    bump = np.exp(-(((columns - 70) / 34) ** 2 + ((rows - 80) / 30) ** 2))
+    grown = [
+        ndimage.map_coordinates(small, [rows, 66 + (columns - 66) / (1 + scale * bump)], order=1, mode="nearest")
+        for scale in (0, 0.15, 0.6)
+    ]
+    pictures = np.stack(grown).astype(np.float32)
+    assert {choose_strength(network, film, pictures, [0.0, 4.0, 8.0], seed) for seed in range(4)} == {4.0}
+    # The pasted picture is the generator's at the heart and the film's elsewhere.
+    pasted = paste(network, film, pictures[1])
+    assert (pasted != film).mean() < 0.4
+    np.testing.assert_allclose(reduce(pasted, 128)[75:85, 66:76], pictures[1][75:85, 66:76], atol=0.02)
