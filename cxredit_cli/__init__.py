@@ -1,3 +1,74 @@
-"""Disease-aware editing of chest X-rays, for research and education, not for diagnosis."""
+"""Disease-aware editing of chest X-rays, for research and education, not for diagnosis.
+
+`import cxredit_cli as cx` gives a notebook what `cxredit_cli.api` holds, loaded when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from cxredit_cli.api import (
+        BUNDLED_RADIOGRAPH,
+        Anatomy,
+        Codes,
+        Direction,
+        EditedFilm,
+        Inverted,
+        Model,
+        Radiograph,
+        Separability,
+        direction_from_labels,
+        edit,
+        edit_film,
+        generate,
+        invert,
+        lda,
+        load_direction,
+        load_model,
+        measure,
+        read_codes,
+        read_film,
+        read_radiograph,
+        write_codes,
+        write_direction,
+    )
+
+__all__ = [
+    "BUNDLED_RADIOGRAPH",
+    "Anatomy",
+    "Codes",
+    "Direction",
+    "EditedFilm",
+    "Inverted",
+    "Model",
+    "Radiograph",
+    "Separability",
+    "__version__",
+    "direction_from_labels",
+    "edit",
+    "edit_film",
+    "generate",
+    "invert",
+    "lda",
+    "load_direction",
+    "load_model",
+    "measure",
+    "read_codes",
+    "read_film",
+    "read_radiograph",
+    "write_codes",
+    "write_direction",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cxredit_cli import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -29,6 +29,7 @@ ROOMS = (
     "report",
     "benchmarks",
     "diagnosis",
+    "api",
     "commands",
     "app",
     "__main__",

@@ -8,6 +8,7 @@ import typer
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 from cxredit_cli.commands.options import (
     BATCH,
+    INPUT,
     STEPS,
     BatchOption,
     DeviceOption,
@@ -25,7 +26,7 @@ from cxredit_cli.commands.options import (
 if TYPE_CHECKING:
     from cxredit_cli.evaluation.realism import Realism
 
-SECTIONS = ("--realism", "--dose", "--reconstruction", "--code-error", "--separability")
+SECTIONS = ("--native", "--realism", "--dose", "--reconstruction", "--code-error", "--separability")
 # Images at most, where --n says nothing.
 REALISM, DOSE, RECONSTRUCTION, CODE_ERROR = 2000, 100, 50, 100
 
@@ -46,6 +47,13 @@ def command(
     separability: Annotated[
         bool, typer.Option("--separability", help="Whether labels separate in --codes, held out by patient.")
     ] = False,
+    native: Annotated[
+        bool, typer.Option("--native", help="How well edits are carried over to --films, at the films' own resolution.")
+    ] = False,
+    films: Annotated[
+        list[str] | None,
+        typer.Option(help="Films for --native: files, folders, globs or zips; repeatable.", rich_help_panel=INPUT),
+    ] = None,
     model: ModelOption = None,
     images: Annotated[Path, typer.Option(help="Real images: a dataset of `prepare`, a folder or a zip.")] = Path(
         "dataset.h5"
@@ -120,6 +128,7 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Measure a model against real radiographs (dataset.h5 -> evaluation.json, .html); name the sections as flags."""
+    import sys
     from json import dumps
 
     from cxredit_cli.atomic import refuse_folders, write_text
@@ -134,7 +143,7 @@ def command(
     from cxredit_cli.storage.image_folder import open_images
     from cxredit_cli.storage.models import load_model
 
-    if not (realism or dose or reconstruction or code_error or separability):
+    if not (realism or dose or reconstruction or code_error or separability or native):
         raise InputError(f"Name what to evaluate; the sections are {', '.join(SECTIONS)}.")
     refuse_folders(output)
     page = output.with_suffix(".html")
@@ -142,7 +151,9 @@ def command(
     if output.suffix == ".html":
         raise InputError(f"--output is the JSON, and a page is written beside it; name it .json, not {output}.")
     target = resolve_device(device)
-    inverts = reconstruction or code_error or (dose and not codes)
+    inverts = reconstruction or code_error or (dose and not codes) or native
+    if native and not films:
+        raise InputError("--native needs --films: radiographs in files, at their own resolution.")
     if separability and not codes:
         raise InputError("--separability needs --codes of labelled images; make them with `cxredit invert`.")
     if dose and codes and len(codes) > 1:
@@ -225,6 +236,29 @@ def command(
             report["separability"].append(part)
             if not json:
                 evaluate_report.print_separability(part)
+    if native and films:
+        from cxredit_cli.evaluation.native_study import evaluate_native
+        from cxredit_cli.inversion.request import InversionRequest
+        from cxredit_cli.latent.strengths import parse_sweep
+        from cxredit_cli.radiographs.sources import list_sources
+        from cxredit_cli.storage.directions import find_direction, read_direction
+
+        chosen = read_direction(find_direction(direction, loaded.path))
+        chosen.check_generator(loaded.fingerprint, find_direction(direction, loaded.path))
+        request = InversionRequest(method, space, steps, fit="pad" if padded else "crop")
+        report["native"] = evaluate_native(
+            loaded,
+            load_anatomy(device=target),
+            judge,
+            chosen,
+            list_sources(films, sys.stdin)[:n],
+            None if sweep is None else parse_sweep(sweep),
+            request,
+            batch,
+            progress,
+        )
+        if not json:
+            evaluate_report.print_native(report["native"])
     write_text(output, dumps(report, indent=2) + "\n")
     write_evaluation(page, report, pictures)
     if json:

@@ -151,6 +151,20 @@ def print_code_error(section: dict[str, Any]) -> None:
         say(f"{way['way']:28}error {error['mean']:.3f} ± {error['deviation']:.3f}   PSNR {psnr['mean']:.1f} dB")
 
 
+def print_native(section: dict[str, Any]) -> None:
+    """A line a strength and method: what is carried, and what is kept."""
+    say(f"Edits of {section['films']} films along {section['direction']} ({section['inversion']}), by another network")
+    line = "{:>8} {:9}{:>9}{:>9}{:>7}{:>8}{:>8}{:>7}{:>7}{:>8}{:>9}{:>9}"
+    names = ("strength", "method", "refused", "carried", "sign", "gap", "< .03", "ghost", "edge", "detail")
+    say(line.format(*names, "outside", "seconds"))
+    for row in section["summary"]:
+        figures = ("carried", "right_sign", "median_gap", "within_.03", "ghost", "edge", "detail", "outside", "seconds")
+        shown = ("" if row[name] is None else f"{row[name]:.3f}" for name in figures)
+        say(line.format(f"{row['strength']:+g}", row["method"], f"{row['refused']}/{row['films']}", *shown))
+    for row in section["unreadable"]:
+        stderr.print(f"{row['source']}: {row['reason']}", markup=False)
+
+
 def print_separability(section: dict[str, Any]) -> None:
     """Held out, in sample, by the CTR alone and controlled."""
     say(

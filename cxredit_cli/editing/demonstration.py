@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cxredit_cli.anatomy.measures import Anatomy, measure_segmentation
 from cxredit_cli.anatomy.outlines import MASK_SIDE, clean, segment
+from cxredit_cli.editing.edit_film import CarriedEdit, edit_film, reduce
 from cxredit_cli.inversion.invert import choose_method, choose_space, invert
 from cxredit_cli.inversion.precision import fast_gradients
 from cxredit_cli.inversion.request import InversionRequest
@@ -17,14 +18,16 @@ from cxredit_cli.latent.edit_codes import edit
 from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress, SilentProgress
+from cxredit_cli.radiographs.film import read_film
 from cxredit_cli.radiographs.geometry import fit_square
-from cxredit_cli.radiographs.read import read_radiograph
-from cxredit_cli.radiographs.sources import Source
 from cxredit_cli.storage.directions import Direction
 from cxredit_cli.storage.models import BUNDLED, Model
 
 # PA, No Finding, of a patient that `prepare --val-fraction 0.1 --seed 0` holds out of training; its name is NIH's.
 BUNDLED_RADIOGRAPH = BUNDLED / "radiographs" / "00001748_002.png"
+
+
+FILM_SIDE = 1024  # of the film on a page, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ class Demonstration:
     space: str
     steps: int  # of optimisation; 0 for the encoder alone
     fit_noise: bool
+    film: NDArray[np.float32]  # [N, N], the film's own square, N at most FILM_SIDE
+    film_edits: list[CarriedEdit] | None  # S edits of it; None where the direction was not calibrated
+    film_masks: NDArray[np.uint8] | None  # [S, 256, 256] of the edited films, clean
 
     @property
     def changes(self) -> NDArray[np.float32]:
@@ -68,8 +74,9 @@ def demonstrate(
     """
     inversion, progress = inversion or InversionRequest(), progress or SilentProgress()
     generator = model.generator
-    read = read_radiograph(Source(image))
-    original = fit_square(read.pixels, generator.resolution, inversion.fit)
+    read = read_film(image)
+    square = read.square(inversion.fit)
+    original = fit_square(square, generator.resolution)
     method = choose_method(model, inversion.method)
     space = choose_space(model, method, inversion.space)
     pixels = torch.from_numpy(original)[None, None] * 2 - 1
@@ -91,9 +98,19 @@ def demonstrate(
     pictures = torch.cat([pixels, *made])
     segmented = segment(network, pictures, MASK_SIDE, batch)
     grey = ((pictures[:, 0] + 1) / 2).numpy()
+    film, film_edits, film_masks = reduce(square, FILM_SIDE), None, None
+    if direction.carried is not None:
+        path = {0.0: grey[1], **dict(zip(rising, grey[2:], strict=True))}
+        known = sorted(path)
+        progress.start("Editing the film", 1)
+        stacked = np.stack([path[strength] for strength in known])
+        film_edits = edit_film(network, film, stacked, known, rising, direction.carried).edits
+        edited = np.stack([reduce(film + one.change, network.config.resolution) for one in film_edits])
+        film_masks = clean(segment(network, torch.from_numpy(edited)[:, None], MASK_SIDE, batch).masks)
+        progress.finish()
     return Demonstration(
-        source=read.name,
-        reading=read.reading,
+        source=read.source.name,
+        reading=read.decoded.reading,
         original=original,
         reconstruction=grey[1],
         edits=grey[2:],
@@ -106,4 +123,7 @@ def demonstrate(
         space=space,
         steps=0 if method == "encoder" else inversion.steps,
         fit_noise=inversion.fit_noise,
+        film=film,
+        film_edits=film_edits,
+        film_masks=film_masks,
     )

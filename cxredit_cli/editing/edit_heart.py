@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cxredit_cli.anatomy.measures import measure_segmentation
 from cxredit_cli.anatomy.outlines import Segmentation, clean, segment
+from cxredit_cli.editing.heart_border import reach
 from cxredit_cli.editing.polar_warp import Region, angles, ellipse, enlarge, least_reach, scales, smooth
 from cxredit_cli.errors import InputError
 from cxredit_cli.networks.anatomy import HEART, AnatomyNetwork
@@ -92,25 +93,14 @@ def _heart_region(mask: NDArray[np.uint8], shape: tuple[int, ...], factors: NDAr
     columns, rows = np.flatnonzero(heart.any(0)), np.nonzero(heart)[0]
     x = columns[0] + CENTRE * (columns[-1] + 1 - columns[0])
     y = float(rows.mean()) + 0.5
-    edge = smooth(_radii(heart, x, y))
+    edge = smooth(reach(heart, x, y))
     edge *= _width(heart) / _width_of(edge)  # smoothing draws the tips in
-    chest = smooth(_radii(mask > 0, x, y))
+    chest = smooth(reach(mask > 0, x, y))
     room = edge * (least_reach(factors) + ROOM)
     outer = smooth(np.maximum(REACH * chest, room))
     pixel = min(shape) / len(mask)
     left, top = ((side - min(shape)) / 2 for side in (shape[1], shape[0]))
     return Region(x * pixel + left - 0.5, y * pixel + top - 0.5, edge * pixel, outer * pixel)
-
-
-def _radii(organ: NDArray[np.bool_], x: float, y: float) -> NDArray[np.float64]:
-    """How far from (x, y) the organ [S, S] reaches in each direction; at least 2 pixels."""
-    side = len(organ)
-    distances = np.arange(2.0, 1.5 * side, 0.5)
-    columns = (x + np.cos(angles())[:, None] * distances).astype(int)
-    rows = (y + np.sin(angles())[:, None] * distances).astype(int)
-    inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
-    hit = inside & organ[rows.clip(0, side - 1), columns.clip(0, side - 1)]
-    return np.asarray(np.where(hit, distances, 2.0).max(axis=1))
 
 
 def _width(organ: NDArray[np.bool_]) -> float:

@@ -13,14 +13,14 @@ from cxredit_cli.editing.heart_border import Border, shift_at
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG
 
 CTRS_APART = 0.05  # of film and reconstruction: the generator shows another heart
-# Illness that hides the heart's borders: of 54 PA films to choose on none is less certain, or has its heart reach so low;
-# of 14 grossly ill ones (effusions, white lungs, oedema) 13 one or the other.
+# Illness that hides the heart's borders: of 54 PA films to choose on none is less certain, or has its heart reach so
+# low; of 14 grossly ill ones (effusions, white lungs, oedema) 13 one or the other.
 LEAST_CERTAINTY = 0.94
 HIDDEN_BASE = 0.12  # that the heart reaches below a lung, of the chest's width
 FALLING_BY = 0.006  # that the CTR may fall between strengths: the outlines' own noise
-# Heart's centre from the middle of the chest, to the image's right, of the chest's width. Where the mediastinum is drawn
-# to one side, or the patient turned, that lung is smaller: with SHIFTED of the difference added the side of the heart
-# shows. Of 108 films none was below LEAST_TO_THE_LEFT, of their mirror images 92 %.
+# Heart's centre from the middle of the chest, to the image's right, of the chest's width. Where the mediastinum is
+# drawn to one side, or the patient turned, that lung is smaller: with SHIFTED of the difference added the side of the
+# heart shows. Of 108 films none was below LEAST_TO_THE_LEFT, of their mirror images 92 %.
 SHIFTED, LEAST_TO_THE_LEFT = 0.27, 0.008
 LEAST_STEP = 0.03  # of the grey range, from heart to lung along the moved border
 LEAST_CARRIED = 0.6  # of the change of the CTR that was wanted
@@ -42,9 +42,7 @@ class Evidence:
     fit: NDArray[np.float64]  # [2] change of the CTR a unit and a squared unit of strength
 
     @classmethod
-    def of(
-        cls, anatomy: Anatomy, masks: NDArray[np.uint8], strengths: Sequence[float], certainty: float = 1.0
-    ) -> Self:
+    def of(cls, anatomy: Anatomy, masks: NDArray[np.uint8], strengths: Sequence[float], certainty: float = 1.0) -> Self:
         """Evidence from the anatomy and the cleaned masks of the film, then of the pictures of `strengths`.
 
         `certainty` is that of the film's outlines (see `Segmentation`).

@@ -201,6 +201,6 @@ def _train(patches: Tensor, labels: Tensor, steps: int, seed: int) -> PatchNetwo
             x = x.flip(3)
         loss = F.binary_cross_entropy_with_logits(network(x), labels[chosen])
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
     return network.eval()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cxredit_cli.errors import UneditableFilmError
 from cxredit_cli.radiographs.dicom import DicomFilm
 from cxredit_cli.radiographs.dicom_display import Display
-from cxredit_cli.radiographs.geometry import Fit
+from cxredit_cli.radiographs.geometry import Fit, overlap, whole_square
 from cxredit_cli.radiographs.picture import PictureFilm
 from cxredit_cli.radiographs.read import read_stored
 from cxredit_cli.radiographs.sources import Source
@@ -42,26 +42,13 @@ class Film:
 
     def square(self, fit: Fit) -> NDArray[np.float32]:
         """The square [N, N] that `fit_square` shrinks: the centre (crop), or everything with black (pad)."""
-        height, width = self.pixels.shape
-        if fit == "crop":
-            side = min(height, width)
-            top, left = (height - side) // 2, (width - side) // 2
-            return np.ascontiguousarray(self.pixels[top : top + side, left : left + side])
-        side = max(height, width)
-        top, left = (side - height) // 2, (side - width) // 2
-        return np.pad(self.pixels, ((top, side - height - top), (left, side - width - left)))
+        return whole_square(self.pixels, fit)
 
     def from_square(self, change: NDArray[np.float32], fit: Fit) -> NDArray[np.float32]:
         """A change [N, N] of `square(fit)` as one of the whole film [H, W]; what lies on a black margin is dropped."""
-        height, width = self.pixels.shape
-        if fit == "pad":
-            side = max(height, width)
-            top, left = (side - height) // 2, (side - width) // 2
-            return change[top : top + height, left : left + width]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        whole = np.zeros((height, width), dtype=np.float32)
-        whole[top : top + side, left : left + side] = change
+        inside, of_film = overlap(self.pixels, fit)
+        whole = np.zeros_like(self.pixels)
+        whole[of_film] = change[inside]
         return whole
 
     def changed(self, change: NDArray[np.float32]) -> NDArray[Any]:

@@ -27,12 +27,7 @@ def fit_square(pixels: NDArray[np.float32], resolution: int, fit: Fit = "crop") 
     """
     if resolution < 1:
         raise InputError(f"The resolution must be at least 1, not {resolution}.")
-    if fit == "crop":
-        square = _crop(pixels)
-    elif fit == "pad":
-        square = _pad(pixels)
-    else:
-        raise InputError(f"The fit must be 'crop' or 'pad', not '{fit}'.")
+    square = whole_square(pixels, fit)
     side = square.shape[0]
     if side == resolution:
         return np.ascontiguousarray(square, dtype=np.float32)
@@ -58,18 +53,31 @@ def _shrink(square: NDArray[np.float32], resolution: int) -> NDArray[np.floating
     return _average(_average(square, resolution).T, resolution).T
 
 
-def _crop(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    height, width = pixels.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return pixels[top : top + side, left : left + side]
+def whole_square(pixels: NDArray[np.float32], fit: Fit) -> NDArray[np.float32]:
+    """The square [N, N] of `pixels` [H, W] at their own resolution: the centre (crop), or all with black (pad)."""
+    square = np.zeros((square_side(pixels, fit),) * 2, dtype=np.float32)
+    inside, of_film = overlap(pixels, fit)
+    square[inside] = pixels[of_film]
+    return square
 
 
-def _pad(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    height, width = pixels.shape
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    return np.pad(pixels, ((top, side - height - top), (left, side - width - left)))
+def square_side(pixels: NDArray[np.float32], fit: Fit) -> int:
+    """The side N of the square. Raises InputError for an unknown `fit`."""
+    if fit not in get_args(Fit):
+        raise InputError(f"The fit must be 'crop' or 'pad', not '{fit}'.")
+    return int(min(pixels.shape) if fit == "crop" else max(pixels.shape))
+
+
+def overlap(pixels: NDArray[np.float32], fit: Fit) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where the square holds part of `pixels` [H, W], and which part: rows and columns of each."""
+    side = square_side(pixels, fit)
+    inside, of_film = [], []
+    for length in pixels.shape:
+        margin, offset = max((side - length) // 2, 0), max((length - side) // 2, 0)
+        count = min(side, length)
+        inside.append(slice(margin, margin + count))
+        of_film.append(slice(offset, offset + count))
+    return (inside[0], inside[1]), (of_film[0], of_film[1])
 
 
 def _average(values: NDArray[np.floating], count: int) -> NDArray[np.float64]:

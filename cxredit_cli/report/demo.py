@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxredit_cli.editing.demonstration import BUNDLED_RADIOGRAPH, Demonstration
+from cxredit_cli.editing.edit_film import CarriedEdit
 from cxredit_cli.figures.outlines import COLOURS, contours, extent, lungs
 from cxredit_cli.figures.sheets import ANCHORS, DIVERGING, difference_limit, diverging_colours
 from cxredit_cli.latent.strengths import strength_label
@@ -104,6 +105,11 @@ def _context(shown: Demonstration, model: Model, direction: Direction) -> dict[s
                 "mean_change": float(np.abs(change).mean()),
             }
         )
+    states[0]["film"] = _grey(shown.film, {**_original_text(shown), "Title": shown.source})
+    if shown.film_edits is not None and shown.film_masks is not None:
+        for state, edit, mask in zip(states[2:], shown.film_edits, shown.film_masks, strict=True):
+            text = provenance.edited(model.name, shown.source, what, strength_label(edit.strength), "all", native=True)
+            state |= _of_film(shown.film, edit, text) | {"film_outlines": _outlines(mask)}
     for index, state in enumerate(states):
         state["figures"] = shown.anatomy.plain(index)
         state["problem"] = shown.anatomy.problem[index]
@@ -131,6 +137,7 @@ def _context(shown: Demonstration, model: Model, direction: Direction) -> dict[s
         "software": provenance.SOFTWARE,
         "made": _made(shown, model, direction),
         "self_measured": direction.method.startswith("measure"),
+        "film_side": shown.film.shape[0] if shown.film_edits is not None else 0,
         "zero": round(shown.strengths.index(0) / (len(shown.strengths) - 1), 4) if 0 in shown.strengths[1:-1] else None,
         "thanks": [re.split(URL, text) for text in _thanks(shown, model)],
     }
@@ -188,6 +195,24 @@ def _original_text(shown: Demonstration) -> dict[str, str]:
 
 def _grey(pixels: NDArray[np.float32], text: dict[str, str]) -> str:
     return _data_uri(encode_png(pixels, text))
+
+
+def _of_film(film: NDArray[np.float32], edit: CarriedEdit, text: dict[str, str]) -> dict[str, Any]:
+    """What an edit of the film shows: the part that changed, and where it lies, in percent of the side."""
+    found: dict[str, Any] = {
+        "film_ctr": None if np.isnan(edit.ctr) else edit.ctr,
+        "refused": edit.refused,
+        "patch": None,
+    }
+    rows, columns = np.flatnonzero(edit.change.any(axis=1)), np.flatnonzero(edit.change.any(axis=0))
+    if len(rows) and not edit.refused:
+        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        side = film.shape[0]
+        part = (film + edit.change)[top:bottom, left:right]
+        place = {"left": left, "top": top, "width": right - left, "height": bottom - top}
+        percent = {name: round(100 * float(length) / side, 5) for name, length in place.items()}
+        found["patch"] = {"image": _grey(part, text), **percent}
+    return found
 
 
 def _difference(change: NDArray[np.floating], limit: float, shown: Demonstration, what: str) -> str:

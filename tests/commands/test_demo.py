@@ -289,6 +289,7 @@ def test_the_slider_in_a_browser(page: Page, browser: Any) -> None:
     browser.get(page.path.as_uri())
     slider = browser.find_element("id", "strength")
     original, reconstruction, *edits = page.states
+    browser.find_element("css selector", "input[value=edited]").click()
     slider.send_keys(Keys.HOME)
     seen = [look(browser)]
     for _ in edits[1:]:
@@ -308,6 +309,58 @@ def test_the_slider_in_a_browser(page: Page, browser: Any) -> None:
     assert browser.get_log("browser") == []
 
 
+def test_the_film_and_its_edits_in_a_browser(page: Page, browser: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(page.path.as_uri())
+    slider, patch = (browser.find_element("id", name) for name in ("strength", "right-patch"))
+    original, _, *edits = page.states
+    assert browser.find_element("id", "left-image").get_attribute("src") == original["film"]
+    slider.send_keys(Keys.HOME)
+    for edit in edits:
+        tag, image = (browser.find_element("id", f"right-{name}") for name in ("tag", "image"))
+        if edit["refused"]:
+            assert edit["refused"] in tag.text
+            assert image.get_attribute("src") == edit["image"]
+        else:
+            assert image.get_attribute("src") == original["film"]
+            assert patch.is_displayed() == (edit["patch"] is not None)
+            assert f"{edit['film_ctr']:.3f}" in tag.text
+        slider.send_keys(Keys.ARROW_RIGHT)
+    # The wheel enlarges both pictures around the place under it; a double click undoes it.
+    browser.execute_script(
+        "const box = document.querySelectorAll('.picture')[1], r = box.getBoundingClientRect();"
+        "box.dispatchEvent(new WheelEvent('wheel', {deltaY: -280, clientX: r.left + r.width / 2,"
+        " clientY: r.top + r.height / 2, cancelable: true}));"
+    )
+    transform = "return getComputedStyle(document.getElementById(arguments[0])).transform"
+    left, right = (browser.execute_script(transform, f"{side}-image") for side in ("left", "right"))
+    assert left == right
+    assert float(left.split("(")[1].split(",")[0]) == pytest.approx(np.exp(0.7), abs=0.01)
+    browser.execute_script("document.querySelectorAll('.picture')[0].dispatchEvent(new MouseEvent('dblclick'))")
+    assert browser.execute_script(transform, "left-image") == "none"
+    assert browser.get_log("browser") == []
+
+
+def test_the_edits_of_the_film_lie_where_the_page_puts_them(page: Page) -> None:
+    original, _, *edits = page.states
+    film = np.asarray(picture(original["film"])).astype(int)
+    side = len(film)
+    assert np.asarray(Image.open(BUNDLED_RADIOGRAPH)).shape == film.shape
+    assert edits[2]["strength"] == 0
+    assert edits[2]["patch"] is None
+    patches = [edit["patch"] for edit in edits if edit["patch"] is not None]
+    assert patches
+    for patch in patches:
+        left, top, width, height = (round(patch[name] * side / 100) for name in ("left", "top", "width", "height"))
+        part = np.asarray(picture(patch["image"])).astype(int)
+        assert part.shape == (height, width)
+        assert "a real one" in picture(patch["image"]).info["Description"]
+        changed = np.abs(part - film[top : top + height, left : left + width])
+        assert changed.max() > 5
+        assert (changed[[0, -1]].mean(), changed[:, [0, -1]].mean()) < (5, 5)
+
+
 def test_outlines_differences_and_play_in_a_browser(page: Page, browser: Any) -> None:
     from selenium.webdriver.common.keys import Keys
 
@@ -317,6 +370,8 @@ def test_outlines_differences_and_play_in_a_browser(page: Page, browser: Any) ->
 
     heart = browser.find_element("id", "right-heart")
     assert heart.is_displayed()
+    assert heart.get_attribute("d") == last["outlines" if last["refused"] else "film_outlines"]["heart"]
+    browser.find_element("css selector", "input[value=edited]").click()
     assert heart.get_attribute("d") == last["outlines"]["heart"]
     browser.find_element("id", "outlines").click()
     assert not heart.is_displayed()

@@ -38,6 +38,8 @@ OWN = {
     "--channel-base": "training takes a preset's, bench a size",
     "--channel-max": "training takes a preset's, bench a size",
     "--lr": "of one network or of two",
+    "--films": "those of codes here, any there",
+    "--native": "how films are edited, or that it is judged",
     "--kimg": "the encoder counts real images",
     "--pl-weight": "bench has no stage of its own for it",
     "--init-from": "two networks, or one",

@@ -9,7 +9,7 @@ from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG
 
 
 def chest(heart: tuple[int, int] = (110, 190), bottom: int = 190, left_base: int = 190, edge: int = 230) -> np.ndarray:
-    """Lungs from column 30 to `edge`, a heart between two columns; rows of the heart's and the left lung's lower end."""
+    """Lungs from column 30 to `edge`, a heart between two columns; rows of their lower ends."""
     mask = np.zeros((256, 256), dtype=np.uint8)
     mask[40:190, 30:128] = RIGHT_LUNG
     mask[40:left_base, 128:edge] = LEFT_LUNG

@@ -58,11 +58,12 @@ def test_figures_are_those_of_the_returned_code(quiet: Generator) -> None:
 
 def test_an_image_does_not_depend_on_its_batch(quiet: Generator) -> None:
     _, images = synthetic(quiet, 3)
-    together = optimize(quiet, images, steps=12)
-    alone = optimize(quiet, images[1:2], steps=12)
-    one_by_one = optimize(quiet, images, steps=12, batch=1)
-    torch.testing.assert_close(together.w[1:2], alone.w, atol=0.02, rtol=0)  # sums of other batches round differently
-    torch.testing.assert_close(together.psnr, one_by_one.psnr, atol=0.2, rtol=0)
+    # Sums of other batches round differently, and every step of a search makes more of it: so few steps, and closely.
+    together = optimize(quiet, images, steps=5)
+    alone = optimize(quiet, images[1:2], steps=5)
+    one_by_one = optimize(quiet, images, steps=5, batch=1)
+    torch.testing.assert_close(together.w[1:2], alone.w, atol=0.01, rtol=0)
+    torch.testing.assert_close(together.psnr, one_by_one.psnr, atol=0.1, rtol=0)
 
 
 def test_the_answer_is_never_worse_than_the_start_and_improves_with_steps(quiet: Generator) -> None:

@@ -44,5 +44,6 @@ def test_first_and_second_gradients_of_networks(kernels_on_the_cpu) -> None:
     found = gradients("kernels")
     assert len({kernel.split("_wide")[0].split("_narrow")[0] for kernel in kernels_on_the_cpu.launched}) > 8
     for got, expected in zip(found, gradients("reference"), strict=True):
-        scale = expected.abs().max().clamp(min=1e-3)  # R1 gives biases what rounding leaves of differences
+        # R1 gives biases what rounding leaves of differences of numbers near 1, once or twice 1.2e-7.
+        scale = expected.abs().max().clamp(min=2e-3)
         torch.testing.assert_close(got / scale, expected / scale, atol=1e-4, rtol=1e-4)
