@@ -4,7 +4,7 @@ Thin functions over the rooms of the library, which the commands call too. Pictu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -276,5 +276,5 @@ def measure(pictures: NDArray[np.float32] | Sequence[NDArray[np.float32]]) -> An
 def _tensors(codes: Codes | Inverted) -> CodeBatch:
     if isinstance(codes, Codes):
         return take_codes(codes, slice(None))
-    how = replace(codes.options, batch=1)
-    return CodeBatch(codes.result.w, codes.result.noise, codes.result.tuning, f"{how.method}, {how.space}")
+    how = f"{codes.options.method}, {codes.options.space}"
+    return CodeBatch(codes.result.w, codes.result.noise, codes.result.tuning, how)

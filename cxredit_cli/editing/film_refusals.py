@@ -101,10 +101,8 @@ class Evidence:
         index = int(np.argmin(np.abs(self.strengths - strength)))
         if self.problems[index]:
             return f"the generator's edit is no chest: {self.problems[index]}"
-        between = self.strengths * np.sign(strength)
-        on_the_way = np.argsort(between)[
-            np.isin(np.argsort(between), np.flatnonzero((between >= 0) & (between <= abs(strength))))
-        ]
+        along = self.strengths * np.sign(strength)  # 0 at the reconstruction, rising towards the edit
+        on_the_way = [place for place in np.argsort(along) if 0 <= along[place] <= abs(strength)]
         steps = np.diff(self.ctrs[on_the_way])
         overall = self.ctrs[index] - self.reconstruction_ctr
         if len(steps) and (np.sign(overall) * steps < -FALLING_BY).any():
