@@ -26,7 +26,7 @@ from cxredit_cli.commands.options import (
 if TYPE_CHECKING:
     from cxredit_cli.evaluation.realism import Realism
 
-SECTIONS = ("--native", "--realism", "--dose", "--reconstruction", "--code-error", "--separability")
+SECTIONS = ("--realism", "--dose", "--reconstruction", "--code-error", "--separability", "--native")
 # Images at most, where --n says nothing.
 REALISM, DOSE, RECONSTRUCTION, CODE_ERROR = 2000, 100, 50, 100
 
