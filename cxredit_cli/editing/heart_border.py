@@ -23,6 +23,7 @@ LUNG_SHARE = 0.4  # of lung just outside the border, from which on the border mo
 # Degrees from the top at which the move fades in, at the patient's right and left: great vessels stay where they are.
 FADE_IN = ((15.0, 65.0), (0.0, 40.0))
 SPREAD = 10  # degrees by which the moved part of the border reaches beyond where lung lies
+EVEN = 8.0  # degrees over which a shift is evened out, or a heart that grows shows lobes
 LEAST, MOST = -0.42, 0.6  # of the radius, that the border may move
 ROOM = 0.85  # of the way to the outer edge of the lungs, that the border may move
 
@@ -86,7 +87,7 @@ def shift_at(border: Border, strength: float, gain: float = 1.0) -> NDArray[np.f
     from_top = np.abs(np.rad2deg(np.mod(angles() + 1.5 * np.pi, 2 * np.pi) - np.pi))
     begin, end = np.array(FADE_IN)[(np.cos(angles()) > 0).astype(int)].T
     where = turn(wide, 5) * smoothstep(np.clip((from_top - begin) / (end - begin), 0, 1))
-    wanted = (border.shift[0] * strength + border.shift[1] * strength**2) * where * gain
+    wanted = turn((border.shift[0] * strength + border.shift[1] * strength**2) * where, EVEN) * gain
     limited = np.clip(wanted, LEAST * border.edge, MOST * border.edge)
     return np.asarray(np.minimum(limited, turn(ROOM * room(border), 2)), dtype=np.float64)
 

@@ -5,7 +5,7 @@ generator's picture enlarged. Lengths are fractions of the side.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from time import perf_counter
 from typing import Any, Literal, get_args
 
@@ -47,6 +47,7 @@ class FilmFigures:
     thorax: float  # width after over before
     lungs: float  # height of the lungs, mean, after over before
     ghost: float  # step left at the old border over interior tissue's
+    ghost_here: float  # the same over the untouched film's step as far from its own border
     edge: float  # step at the new border over the old border's
     detail: float  # correlation of fine detail before and after, where the heart moved
     sharpness: float  # power of fine detail after over before, in the same place
@@ -137,8 +138,8 @@ class _Details:
             self._tissue = np.mean([self._step(film, border.edge * share, AT_BORDER) for share in INSIDE], axis=0)
 
     def compare(self, edited: NDArray[np.float32], strength: float) -> dict[str, float]:
-        """ghost, edge, detail and sharpness of an edit [N, N]; nan where too little of the border meets lung."""
-        unknown = dict.fromkeys(("ghost", "edge", "detail", "sharpness"), float("nan"))
+        """The ghosts, edge, detail and sharpness of an edit [N, N]; nan where too little of the border meets lung."""
+        unknown = dict.fromkeys(("ghost", "ghost_here", "edge", "detail", "sharpness"), float("nan"))
         if self._border is None or not strength:
             return unknown
         shift = self._border.shift[0] * strength + self._border.shift[1] * strength**2
@@ -148,9 +149,12 @@ class _Details:
         new = self._border.edge + shift
         left = self._step(edited, self._border.edge, AT_BORDER)[arc].mean()
         stands = self._step(edited, new, AROUND)[arc].mean()
+        # The old border lies within a heart that grew, and beside one that shrank.
+        here = self._step(self._film, self._border.edge - shift, AT_BORDER)[arc].mean()
         fine, kept = (self._fine(picture, new, arc) for picture in (self._film, edited))
         return {
             "ghost": float(left / self._tissue[arc].mean()),
+            "ghost_here": float(left / here),
             "edge": float(stands / self._old_around[arc].mean()),
             "detail": float(np.corrcoef(fine, kept)[0, 1]) if fine.std() and kept.std() else float("nan"),
             "sharpness": float(np.square(kept).mean() / max(np.square(fine).mean(), 1e-12)),
@@ -212,6 +216,8 @@ def summarise(figures: Sequence[FilmFigures]) -> list[dict[str, Any]]:
                     "lungs_90": _quantile(np.abs(values["lungs"] - 1), 0.9),
                     "ghost": _quantile(values["ghost"], 0.5),
                     "ghost_fine": _mean(values["ghost"] <= GHOST, values["ghost"]),
+                    "ghost_here": _quantile(values["ghost_here"], 0.5),
+                    "ghost_here_fine": _mean(values["ghost_here"] <= GHOST, values["ghost_here"]),
                     "edge": _quantile(values["edge"], 0.5),
                     "detail": _quantile(values["detail"], 0.5),
                     "sharpness": _quantile(values["sharpness"], 0.5),
@@ -222,7 +228,9 @@ def summarise(figures: Sequence[FilmFigures]) -> list[dict[str, Any]]:
     return rows
 
 
-NUMBERS = (*("wanted", "carried", "thorax", "lungs", "ghost", "edge", "detail", "sharpness", "outside", "seconds"),)
+NUMBERS = tuple(
+    field.name for field in fields(FilmFigures) if field.name not in ("film", "strength", "method", "refused")
+)
 
 
 def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> float | None:

@@ -42,6 +42,8 @@ def test_a_ghost_is_told_from_a_clean_edit(border: Border) -> None:
     clean, haunted = details.compare(film(RADIUS + 12), 6.0), details.compare(film(RADIUS + 12, ghost=0.5), 6.0)
     assert clean["ghost"] < 1.3
     assert haunted["ghost"] > 3
+    assert clean["ghost_here"] < 1.3
+    assert haunted["ghost_here"] > 3
     assert clean["edge"] == pytest.approx(1, abs=0.15)
     assert clean["detail"] > 0.95
     assert clean["sharpness"] == pytest.approx(1, abs=0.1)
@@ -68,7 +70,7 @@ def test_what_changes_beyond_the_heart_is_found() -> None:
 
 
 def figures(carried: float, wanted: float = 0.1, refused: str = "", ghost: float = 1.0) -> FilmFigures:
-    return FilmFigures("a", 6.0, "native", refused, wanted, carried, 1.0, 1.0, ghost, 1.0, 0.9, 1.0, 0.0, 0.5)
+    return FilmFigures("a", 6.0, "native", refused, wanted, carried, 1.0, 1.0, ghost, ghost, 1.0, 0.9, 1.0, 0.0, 0.5)
 
 
 def test_films_are_summed_up_without_those_that_were_refused() -> None:
