@@ -130,11 +130,14 @@ def refusal(
     problem = evidence.path_problem(strength)
     if problem:
         return problem
-    shift = np.abs(shift_at(border, strength, gain))
+    signed = shift_at(border, strength, gain)
+    shift = np.abs(signed)
     weight = shift / max(float(shift.sum()), 1e-9)
     if float((weight * border.step).sum()) < LEAST_STEP:
         return "the border of the heart cannot be seen"
-    under = sample(layer.metal, side, border, border.edge[:, None])[:, 0]
+    # Where the border was, where it comes to lie, and between: a heart that grows may cover a device beside it.
+    crossed = border.edge[:, None] + signed[:, None] * np.array([0.0, 0.5, 1.0])
+    under = sample(layer.metal, side, border, crossed).max(axis=1)
     if float((weight * under).sum()) > METAL_ON_BORDER:
         return "a device lies on the border of the heart"
     aim = evidence.change(strength)

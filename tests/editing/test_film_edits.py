@@ -19,7 +19,7 @@ from cxredit_cli.editing.cardiac_layer import (
     source_radius,
 )
 from cxredit_cli.editing.edit_film import edit_film, measure_films, reduce
-from cxredit_cli.editing.film_refusals import Evidence
+from cxredit_cli.editing.film_refusals import Evidence, refusal
 from cxredit_cli.editing.heart_border import Border, find_border, reach, shift_at, snap
 from cxredit_cli.editing.polar_warp import ANGLES, angles
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
@@ -154,6 +154,21 @@ def test_pacemakers_are_left_as_they_are() -> None:
     change = move_layer(film, layer, plan_move(border_of(), 4.0, 1.0, SIDE))
     assert np.abs(change[128:142, 174:182]).max() < 0.02
     assert np.abs(change).max() > 0.2
+
+
+def test_a_device_that_a_growing_heart_would_cover_is_a_reason() -> None:
+    heart = disc(RADIUS) > 0.5
+    rising = evidence([0.37, 0.41, 0.45, 0.49, 0.53])
+    beside = drawn()
+    beside[105:175, 188:196] = 1.0  # eight pixels beyond the heart's border, all along its side
+    for film, strength, reason in (
+        (drawn(), 6.0, ""),
+        (beside, 6.0, "a device lies on the border of the heart"),
+        (beside, -6.0, ""),
+    ):
+        layer = find_layer(film, border_of(), heart)
+        reached = 0.45 + rising.change(strength)
+        assert refusal(rising, border_of(), layer, strength, 1.0, reached, SIDE) == reason
 
 
 def evidence(ctrs: list[float], film: float = 0.45, problem: str = "", centre: float = 0.1) -> Evidence:
