@@ -1,7 +1,8 @@
 """How the stored values of a DICOM radiograph are displayed: modality LUT, then VOI LUT or window, then inversion.
 
 DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT and window), C.7.6.3.1.2 (MONOCHROME1). The first of several windows
-or VOI LUTs is used; the output range of either becomes 0..1.
+or VOI LUTs is used; the output range of either becomes 0..1. A PresentationLUTShape of INVERSE inverts MONOCHROME2
+(C.11.6); with MONOCHROME1 it says the same thing again. What a display shutter hides is black (C.7.6.11).
 """
 
 from collections.abc import Callable
@@ -14,8 +15,13 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.multival import MultiValue
 
+from cxredit_cli.errors import UnreadableImageError
+from cxredit_cli.radiographs.dicom_shutter import outside_shutter
+
 Limits = tuple[float, float]
 Show = Callable[[NDArray[Any]], NDArray[np.float32]]
+FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+BY_PRESENTATION_SHAPE = "PresentationLUTShape"  # what `reading` says where tags leave it open whether to invert
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,29 +29,29 @@ class Display:
     """What grey in 0..1 each stored value is shown as."""
 
     show: Show  # of stored values, any shape; elementwise
-    limits: tuple[int, int]  # the least and the largest value that the stored bits can hold
-    padding: NDArray[np.bool_] | None  # [H, W] pixels that are padding, which are black; None: none
+    limits: tuple[int, int] | None  # the least and the largest value that the stored bits can hold; None: real numbers
+    hidden: NDArray[np.bool_] | None  # [H, W] padding, and what lies outside of a shutter, which are black; None: none
     reading: tuple[str, ...]  # how, in words
 
     def pixels(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """Stored values [H, W] as they are shown."""
         shown = self.show(stored)
-        if self.padding is not None:
-            shown[self.padding] = 0
+        if self.hidden is not None:
+            shown[self.hidden] = 0
         return np.ascontiguousarray(shown, dtype=np.float32)
 
 
 def display_of(dataset: pydicom.Dataset, stored: NDArray[Any]) -> Display:
     """How the values [H, W] of `dataset`, decoded and with unused bits removed, are displayed."""
     reading: list[str] = []
-    bits = int(dataset.BitsStored)
-    padding = _padding(dataset, stored)
-    signed = int(dataset.get("PixelRepresentation", 0)) == 1
-    limits = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    padding, shutter = _padding(dataset, stored), outside_shutter(dataset)
+    limits = None if stored.dtype.kind == "f" else _limits(dataset)
     modality, ends = _modality_lut(dataset, limits, reading)
     values = modality(stored)
     voi = _voi(dataset, values if padding is None else values[~padding], ends, reading)
-    inverted = str(dataset.get("PhotometricInterpretation", "MONOCHROME2")) == "MONOCHROME1"
+    monochrome1 = str(dataset.get("PhotometricInterpretation", "MONOCHROME2")) == "MONOCHROME1"
+    shape = str(dataset.get("PresentationLUTShape") or "")
+    inverted = monochrome1 or shape == "INVERSE"
 
     def show(some: NDArray[Any]) -> NDArray[np.float32]:
         shown = voi(modality(some))
@@ -53,15 +59,26 @@ def display_of(dataset: pydicom.Dataset, stored: NDArray[Any]) -> Display:
         return np.asarray(1 - shown if inverted else shown, dtype=np.float32)
 
     if inverted:
-        reading.append("MONOCHROME1 inverted")
+        against = f" against {BY_PRESENTATION_SHAPE} {shape}" if shape == "IDENTITY" else ""
+        reading.append(f"MONOCHROME1 inverted{against}" if monochrome1 else f"{BY_PRESENTATION_SHAPE} {shape} inverted")
     if padding is not None:
         reading.append(f"{padding.mean():.0%} padding black")
-    return Display(show, limits, padding, tuple(reading))
+    if shutter is not None:
+        reading.append(f"{shutter.mean():.0%} behind a shutter black")
+    hidden = padding if shutter is None else shutter if padding is None else padding | shutter
+    return Display(show, limits, hidden, tuple(reading))
+
+
+def _limits(dataset: pydicom.Dataset) -> tuple[int, int]:
+    bits = int(dataset.BitsStored)
+    if int(dataset.get("PixelRepresentation", 0)) == 1:
+        return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    return 0, 2**bits - 1
 
 
 def _padding(dataset: pydicom.Dataset, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
     """Return where the stored values are padding (DICOM PS3.3 C.7.5.1.1.2); None if nowhere or everywhere."""
-    if dataset.get("PixelPaddingValue") is None:
+    if dataset.get("PixelPaddingValue") is None or stored.dtype.kind == "f":
         return None
     signed = np.issubdtype(stored.dtype, np.signedinteger)
     ends = [_as_signed(int(dataset.PixelPaddingValue), signed)]
@@ -78,9 +95,9 @@ def _as_signed(value: int, signed: bool) -> int:
     return value + 2**16 if not signed and value < 0 else value
 
 
-def _modality_lut(dataset: pydicom.Dataset, limits: Limits, reading: list[str]) -> tuple[Show, Limits]:
-    """Return the modality LUT or rescale, and the least and largest value that could come out."""
-    if dataset.get("ModalityLUTSequence"):
+def _modality_lut(dataset: pydicom.Dataset, limits: Limits | None, reading: list[str]) -> tuple[Show, Limits | None]:
+    """Return the modality LUT or rescale, and the least and largest value that could come out (None: any)."""
+    if dataset.get("ModalityLUTSequence") and limits is not None:
         look_up, white = _lut(dataset, dataset.ModalityLUTSequence[0], limits)
         reading.append("modality LUT")
         return look_up, (0, white)
@@ -90,20 +107,31 @@ def _modality_lut(dataset: pydicom.Dataset, limits: Limits, reading: list[str]) 
     if (slope, intercept or 0) == (1, 0):
         return (lambda stored: stored.astype(np.float32)), limits
     factor, offset = np.float64(slope), intercept or 0
-    ends = [float(factor) * limit + offset for limit in limits]
     reading.append(f"rescale {slope:g}/{offset:g}")
-    return (lambda stored: (stored * factor + offset).astype(np.float32)), (min(ends), max(ends))
+    ends = None
+    if limits is not None:
+        low, high = sorted(float(factor) * limit + offset for limit in limits)
+        ends = (low, high)
+    return (lambda stored: (stored * factor + offset).astype(np.float32)), ends
 
 
-def _voi(dataset: pydicom.Dataset, inside: NDArray[np.float32], limits: Limits, reading: list[str]) -> Show:
-    """The map of values to 0..1: the first VOI LUT, else the first window, else the range of the values `inside`."""
-    if dataset.get("VOILUTSequence"):
+def _voi(dataset: pydicom.Dataset, inside: NDArray[np.float32], limits: Limits | None, reading: list[str]) -> Show:
+    """The map of values to 0..1: the first VOI LUT, else the first window, else the range of the values `inside`.
+
+    Raises UnreadableImageError for a window of a kind that the standard does not know.
+    """
+    if dataset.get("VOILUTSequence") and limits is not None:
         look_up, white = _lut(dataset, dataset.VOILUTSequence[0], limits)
         reading.append("VOI LUT")
         return lambda values: np.asarray(look_up(values) / white, dtype=np.float32)
     centre, width = _number(dataset, "WindowCenter"), _number(dataset, "WindowWidth")
     if centre is not None and width is not None:
         function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
+        if function not in FUNCTIONS:
+            raise UnreadableImageError(
+                f"its window is of an unknown kind (VOILUTFunction {function[:16]}); expected one of "
+                f"{', '.join(FUNCTIONS)}."
+            )
         if width >= 1 or (width > 0 and function != "LINEAR"):
             # A window that shows every value alike was meant for other values; the picture would be blank.
             least, largest = window(np.array([inside.min(), inside.max()]), centre, width, function)
@@ -129,16 +157,21 @@ def window(values: NDArray[np.floating], centre: float, width: float, function: 
     return np.asarray(shown, dtype=np.float32)
 
 
-def _by_range(inside: NDArray[np.float32], limits: Limits, reading: list[str]) -> Show:
+def _by_range(inside: NDArray[np.float32], limits: Limits | None, reading: list[str]) -> Show:
     """The map of values to 0..1 where the file gives neither a window nor a VOI LUT.
 
     By the standard the whole range of the stored bits is shown. Detectors often fill only a part of it, and the
     picture would be a flat grey, so where 99.8 % of the values lie in less than half of it, their range is shown.
+    So it is for real numbers, which have no whole range.
     """
-    low, high = limits
     sample = inside.ravel()[:: max(inside.size // 2**20, 1)]
     least, largest = (float(value) for value in np.percentile(sample, [0.1, 99.9]))
-    if high - low > 255 and 0 < largest - least < (high - low) / 2:
+    low, high = limits or (least, max(largest, least + 1))
+    if limits is None:
+        if largest > least:
+            high = largest
+        reading.append(f"no window, stretched from {low:g}..{high:g}")
+    elif high - low > 255 and 0 < largest - least < (high - low) / 2:
         low, high = least, largest
         reading.append(f"no window, stretched from {low:g}..{high:g}")
     else:

@@ -33,7 +33,8 @@ class Film:
     @property
     def pixels(self) -> NDArray[np.float32]:
         """[H, W] in 0..1, as `read_radiograph` gives them."""
-        return self.decoded.pixels
+        righting = self.source.righting
+        return righting.right(self.decoded.pixels) if righting else self.decoded.pixels
 
     @property
     def kind(self) -> Kind:
@@ -56,6 +57,7 @@ class Film:
 
         Raises UneditableFilmError where the display has no inverse.
         """
+        change = self.source.righting.undo(change)
         if isinstance(self.decoded, DicomFilm):
             return _changed_dicom(self.decoded, change)
         return _changed_picture(self.decoded, change)
@@ -87,15 +89,17 @@ def _changed_picture(film: PictureFilm, change: NDArray[np.float32]) -> NDArray[
 def _changed_dicom(film: DicomFilm, change: NDArray[np.float32]) -> NDArray[Any]:
     """Stored values move by the difference that the inverse of the display makes of the change."""
     stored = film.stored
+    change = film.layout.stored(change, stored.shape)
     if film.display is None:  # grey stored as colour
         white = np.iinfo(stored.dtype).max
         moved = stored.astype(np.int64) + np.rint(change[..., None].astype(np.float64) * white).astype(np.int64)
         return np.where(change[..., None] != 0, np.clip(moved, 0, white), stored).astype(stored.dtype)
     where = change != 0
-    if film.display.padding is not None:
-        where &= ~film.display.padding
-    values, shown = stored[where].astype(np.int64), film.pixels[where].astype(np.float64)
-    moved = _inverse(film.display, values, shown, change[where].astype(np.float64))
+    if film.display.hidden is not None:
+        where &= ~film.display.hidden
+    values = stored[where]
+    shown = film.display.show(values).astype(np.float64)
+    moved = _inverse(film.display, values.astype(np.int64), shown, change[where].astype(np.float64))
     result = stored.copy()
     result[where] = moved.astype(stored.dtype)
     return result
@@ -109,6 +113,8 @@ def _inverse(
     The display is tabulated for every value that the stored bits can hold, so windows of all functions, rescales and
     LUTs have one inverse. Raises UneditableFilmError where the table does not rise or fall throughout.
     """
+    if display.limits is None:
+        raise UneditableFilmError("it stores real numbers; edits are written into whole numbers alone.")
     low, high = display.limits
     if high - low >= 2**MOST_BITS:
         raise UneditableFilmError(

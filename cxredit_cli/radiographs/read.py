@@ -20,7 +20,10 @@ def read_radiograph(source: Source | Path) -> Radiograph:
     """
     source = source if isinstance(source, Source) else Source(Path(source))
     found = read_stored(source, source.read_bytes())
-    return Radiograph(found.pixels, source.name, found.reading)
+    if not source.righting:
+        return Radiograph(found.pixels, source.name, found.reading)
+    reading = f"{found.reading}, was {source.righting.words}, righted"
+    return Radiograph(source.righting.right(found.pixels), source.name, reading)
 
 
 def read_stored(source: Source, content: bytes) -> DicomFilm | PictureFilm:
@@ -38,10 +41,10 @@ def _read(content: bytes, source: Source) -> DicomFilm | PictureFilm:
     if not content:
         raise UnreadableImageError("the file is empty.")
     if content[128:DICOM_PREFIX_END] == b"DICM":  # before the others: its preamble may be a TIFF header
-        return read_dicom_film(content)
+        return read_dicom_film(content, source.any_view)
     if content.startswith(MAGIC):
         return read_picture_film(content)
     suffix = Path(source.name).suffix.lower()
     if (suffix not in IMAGE_SUFFIXES or suffix.startswith(".d")) and holds_dicom(content):
-        return read_dicom_film(content)
+        return read_dicom_film(content, source.any_view)
     raise UnreadableImageError("it is no PNG, JPEG, TIFF or DICOM image, or only the beginning of one.")

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from cxredit_cli.errors import InputError, UnreadableImageError
+from cxredit_cli.radiographs.layout import AS_IT_IS, Righting
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".dic"})
 DICOM_PREFIX_END = 132  # 128 bytes of preamble, then "DICM"
@@ -31,6 +32,8 @@ class Source:
     path: Path
     member: str | None = None
     name: str = ""  # relative to the folder or zip that was given; unique within one listing
+    any_view: bool = False  # take also what its tags call no frontal chest
+    righting: Righting = AS_IT_IS  # what is wrong with how it lies or is shown, to be undone when it is read
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", printable(self.name or self.member or self.path.name))
