@@ -4,7 +4,6 @@ so that a broken installation can still be diagnosed."""
 import ctypes
 import os
 import platform
-import re
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 # What each required package is imported as, where its name differs; the plug-ins are found by pydicom, not imported.
 IMPORTED_AS = {"pillow": "PIL", "scikit-learn": "sklearn", "scikit-image": "skimage"}
-PLUGIN_PREFIX = "pylibjpeg"
 COMPILER = "cuda-core"  # for the kernels on a GPU alone
 # Importing these takes as long as everything else together, and they are plain Python that does not half-install.
 NOT_TRIED = ("tensorboard", "matplotlib", "scikit-learn")
@@ -143,11 +141,13 @@ def _cpu() -> Cpu:
 
 def _packages(found: Diagnosis) -> set[str]:
     """Check every package that cxredit asks for, by version and by importing it; return those that do not work."""
+    from cxredit_cli.radiographs.dicom_decoders import PACKAGES
+
     unusable = set()
     for requirement in _requirements(found):
         name = requirement.name
         version = found.versions[name] = _version(name)
-        if name.startswith(PLUGIN_PREFIX) or name == COMPILER:
+        if name in PACKAGES or name == COMPILER:
             continue  # what pydicom makes of the plug-ins is said by transfer syntax; a compiler is for GPUs
         problem = None
         if version is None:
@@ -290,6 +290,8 @@ def _decoders(found: Diagnosis) -> None:
     from pydicom.pixels import get_decoder
     from pydicom.uid import AllTransferSyntaxes
 
+    from cxredit_cli.radiographs.dicom_decoders import decoding_of
+
     lacking: dict[str, list[str]] = {}
     for uid in AllTransferSyntaxes:
         try:
@@ -298,16 +300,14 @@ def _decoders(found: Diagnosis) -> None:
             continue
         syntax = uid.name.replace(" Image Compression", "")
         plugins = decoder.available_plugins if uid.is_encapsulated else ()
-        # Radiographs are read through pylibjpeg alone, so that every machine gets the same pixels; pydicom's own
-        # run-length decoder gives those too.
-        reads = not uid.is_encapsulated or PLUGIN_PREFIX in plugins or uid.keyword == "RLELossless"
+        decoding = decoding_of(uid)
+        reads = not uid.is_encapsulated or (decoding is not None and decoding.plugin in plugins)
         found.decoders.append(Decoder(syntax, str(uid), plugins, reads))
-        if not reads:
-            packages = re.findall(rf"{PLUGIN_PREFIX}-\w+", " ".join(decoder.missing_dependencies))
-            lacking.setdefault(packages[0] if packages else PLUGIN_PREFIX, []).append(syntax)
-    for package, syntaxes in lacking.items():
-        remedy = f"pip install {PLUGIN_PREFIX} {package}"
-        found.missing.append(Missing(package, f"DICOM in {', '.join(syntaxes)} is refused", remedy, needed=False))
+        if not reads and decoding is not None:
+            lacking.setdefault(decoding.packages, []).append(syntax)
+    for packages, syntaxes in lacking.items():
+        refused = f"DICOM in {', '.join(syntaxes)} is refused"
+        found.missing.append(Missing(packages, refused, f"pip install {packages}", needed=False))
 
 
 def _model(found: Diagnosis, path: Path | None) -> None:

@@ -1,7 +1,6 @@
 """DICOM radiographs: the stored values, decoded, and what is refused as no radiograph."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from io import BytesIO
 from typing import Any
 
@@ -13,14 +12,12 @@ from pydicom.uid import (
     UID,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEG2000TransferSyntaxes,
-    JPEGLSTransferSyntaxes,
-    JPEGTransferSyntaxes,
 )
 
 from cxredit_cli.errors import UnreadableImageError
 from cxredit_cli.radiographs import dicom_position, dicom_shutter
 from cxredit_cli.radiographs.colour import refuse_colour
+from cxredit_cli.radiographs.dicom_decoders import plugin_of
 from cxredit_cli.radiographs.dicom_display import Display, display_of
 from cxredit_cli.radiographs.layout import Layout
 
@@ -155,7 +152,7 @@ def _stored_pixels(dataset: pydicom.Dataset) -> tuple[NDArray[Any], list[str]]:
         if not np.isfinite(numbers).all():
             raise UnreadableImageError("some of its values are no finite numbers; expected a radiograph.")
         return numbers, ["DICOM", f"{8 * numbers.dtype.itemsize} bit real numbers"]
-    plugin = _plugin(syntax)
+    plugin = plugin_of(syntax)
     shift = int(dataset.get("HighBit", dataset.BitsStored - 1)) + 1 - int(dataset.BitsStored)
     bits = int(dataset.BitsStored)
     if shift > 0 and not syntax.is_encapsulated:
@@ -182,25 +179,3 @@ def transfer_syntax(dataset: pydicom.Dataset) -> UID:
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     return syntax if little else UID("1.2.840.10008.1.2.2")
-
-
-def _plugin(syntax: UID) -> str:
-    """Name the decoding plug-in for `syntax`, or say which package to install."""
-    if not syntax.is_encapsulated:
-        return ""
-    if syntax in JPEG2000TransferSyntaxes or "HTJ2K" in syntax.keyword:
-        module, package = "openjpeg", "pylibjpeg-openjpeg"
-    elif syntax in JPEGLSTransferSyntaxes or syntax in JPEGTransferSyntaxes:
-        module, package = "libjpeg", "pylibjpeg-libjpeg"
-    elif syntax.keyword == "RLELossless":
-        # Not pylibjpeg-rle: on damaged data it panics, past every `except Exception`, and prints that it did.
-        return "pydicom"
-    else:
-        raise UnreadableImageError(
-            f"its compression ({syntax.name}) is not one for radiographs; convert it to uncompressed DICOM."
-        )
-    if find_spec("pylibjpeg") is None or find_spec(module) is None:
-        raise UnreadableImageError(
-            f"its compression ({syntax.name}) needs a package that is missing; pip install pylibjpeg {package}"
-        )
-    return "pylibjpeg"

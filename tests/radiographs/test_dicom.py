@@ -313,16 +313,20 @@ def test_other_compressions_are_named(make_dicom, picture):
 
 @pytest.mark.parametrize(
     ("name", "module", "package"),
-    [("jpegls", "libjpeg", "pylibjpeg-libjpeg"), ("htj2k", "openjpeg", "pylibjpeg-openjpeg")],
+    [
+        ("jpegls", "jpeg_ls", "pyjpegls"),
+        ("htj2k", "openjpeg", "pylibjpeg pylibjpeg-openjpeg"),
+        ("jpeg_lossless", "imagecodecs", "imagecodecs"),
+    ],
 )
 def test_a_missing_plugin_is_named(data, monkeypatch, name, module, package):
     import importlib.util
 
     real = importlib.util.find_spec
     monkeypatch.setattr(
-        "cxredit_cli.radiographs.dicom.find_spec", lambda wanted: None if wanted == module else real(wanted)
+        "cxredit_cli.radiographs.dicom_decoders.find_spec", lambda wanted: None if wanted == module else real(wanted)
     )
-    assert f"pip install pylibjpeg {package}" in refusal(data / "dicom" / f"{name}.dcm")
+    assert f"pip install {package}" in refusal(data / "dicom" / f"{name}.dcm")
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 0.99])
