@@ -24,7 +24,7 @@ from cxredit_cli.radiographs.geometry import Fit, fit_square
 from cxredit_cli.radiographs.pseudonyms import load_pseudonyms
 from cxredit_cli.radiographs.sources import Source
 from cxredit_cli.radiographs.write import write_dicom, write_png
-from cxredit_cli.radiographs.write_film import SUFFIXES, burned_in, write_film, write_shown
+from cxredit_cli.radiographs.write_film import burned_in, suffix_of, write_film, write_shown
 from cxredit_cli.storage.directions import Carried
 
 Format = Literal["auto", "png", "dicom"]
@@ -74,6 +74,7 @@ class Job:
     strengths: tuple[float, ...]  # S, rising, those of `plan` and 0 among them
     pictures: NDArray[np.float32]  # [S, R, R]
     plan: Sequence[Edit]
+    suspect: str  # why the film is not one to edit; "" where nothing is known to be wrong
     common: dict[str, Any]  # columns of the manifest that all edits share
 
     def picture(self, strength: float) -> NDArray[np.float32]:
@@ -92,6 +93,8 @@ def write_edits(
     film, carried, trouble = None, None, ""
     if native is not None and network is not None and job.film is not None:
         try:
+            if job.suspect:
+                raise UneditableFilmError(job.suspect)
             film = read_film(job.film)
             wanted = [edit.strength for edit in job.plan]
             square = film.square(native.fit)
@@ -150,7 +153,7 @@ def _write_native(
             path = labels.folder / f"{job.stem}_{row['strength']}.dcm"
             write_dicom(path, film.pixels + change, how)
         else:
-            path = labels.folder / f"{job.stem}_{row['strength']}{SUFFIXES[film.kind]}"
+            path = labels.folder / f"{job.stem}_{row['strength']}{suffix_of(film)}"
             names = load_pseudonyms(native.secret) if film.kind == "DICOM" else None
             write_film(path, film, change, text, Derivation(how, job.recipe, number + 1, names, native.keep_identity))
     except UneditableFilmError as error:

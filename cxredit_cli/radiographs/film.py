@@ -18,7 +18,7 @@ from cxredit_cli.radiographs.picture import PictureFilm
 from cxredit_cli.radiographs.read import read_stored
 from cxredit_cli.radiographs.sources import Source
 
-Kind = Literal["PNG", "JPEG", "TIFF", "DICOM"]
+Kind = Literal["PNG", "JPEG", "TIFF", "JPEG2000", "WEBP", "BMP", "NumPy", "DICOM"]
 MOST_BITS = 16  # of values whose display is tabulated
 
 
@@ -40,6 +40,11 @@ class Film:
     def kind(self) -> Kind:
         """The format of the file."""
         return "DICOM" if isinstance(self.decoded, DicomFilm) else self.decoded.kind  # type: ignore[return-value]
+
+    @property
+    def reading(self) -> str:
+        """How the file was read, in words."""
+        return self.source.righting.told(self.decoded.reading)
 
     def square(self, fit: Fit) -> NDArray[np.float32]:
         """The square [N, N] that `fit_square` shrinks: the centre (crop), or everything with black (pad)."""
@@ -64,7 +69,7 @@ class Film:
 
 
 def read_film(source: Source | Path) -> Film:
-    """Read a PNG, TIFF, JPEG or DICOM radiograph so that it can be written back; raises UnreadableImageError."""
+    """Read a DICOM file, a picture or an array so that it can be written back; raises UnreadableImageError."""
     source = source if isinstance(source, Source) else Source(Path(source))
     content = source.read_bytes()
     return Film(source, content, read_stored(source, content))
@@ -73,7 +78,10 @@ def read_film(source: Source | Path) -> Film:
 def _changed_picture(film: PictureFilm, change: NDArray[np.float32]) -> NDArray[Any]:
     """Grey levels move by the change; in colour all channels alike, under transparency by as much more."""
     stored, white = film.stored, film.white
+    change = film.layout.stored(change, stored.shape)
     step = -white if film.inverted else white
+    if stored.dtype.kind == "f":
+        return np.where(change != 0, np.clip(stored + change, 0, 1), stored).astype(stored.dtype)
     if stored.ndim == 2:
         moved = stored.astype(np.int64) + np.rint(change.astype(np.float64) * step).astype(np.int64)
         return np.where(change != 0, np.clip(moved, 0, white), stored).astype(stored.dtype)

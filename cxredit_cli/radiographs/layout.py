@@ -76,6 +76,10 @@ class Righting:
         wrong = [LIES[self.lies]] * (self.lies > 0) + ["negative"] * self.negative
         return " and ".join(wrong)
 
+    def told(self, reading: str) -> str:
+        """How a film was read, with what was put right."""
+        return f"{reading}, was {self.words}, righted" if self else reading
+
     def right(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Pixels [H, W] in 0..1 as they should be seen."""
         turned = turn_back(pixels, self.lies)

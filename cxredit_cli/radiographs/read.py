@@ -5,25 +5,22 @@ from pathlib import Path
 
 from cxredit_cli.errors import UnreadableImageError
 from cxredit_cli.radiographs.dicom import DicomFilm, holds_dicom, read_dicom_film
-from cxredit_cli.radiographs.picture import PictureFilm, read_picture_film
+from cxredit_cli.radiographs.picture import MAGIC, PictureFilm, read_picture_film
 from cxredit_cli.radiographs.radiograph import Radiograph
 from cxredit_cli.radiographs.sources import DICOM_PREFIX_END, IMAGE_SUFFIXES, Source
 
-MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
 
 def read_radiograph(source: Source | Path) -> Radiograph:
-    """Read a PNG, TIFF, JPEG or DICOM radiograph as it is meant to be seen, at its full bit depth.
+    """Read a DICOM file, a picture or a numpy array of a radiograph as it is meant to be seen, at its full bit depth.
 
     Returns pixels [H, W] float32 in 0..1. Raises UnreadableImageError, in one sentence, for a file that is missing,
     truncated, in colour, of several frames, or no image.
     """
     source = source if isinstance(source, Source) else Source(Path(source))
     found = read_stored(source, source.read_bytes())
-    if not source.righting:
-        return Radiograph(found.pixels, source.name, found.reading)
-    reading = f"{found.reading}, was {source.righting.words}, righted"
-    return Radiograph(source.righting.right(found.pixels), source.name, reading)
+    righting = source.righting
+    pixels = righting.right(found.pixels) if righting else found.pixels
+    return Radiograph(pixels, source.name, righting.told(found.reading))
 
 
 def read_stored(source: Source, content: bytes) -> DicomFilm | PictureFilm:
@@ -47,4 +44,6 @@ def _read(content: bytes, source: Source) -> DicomFilm | PictureFilm:
     suffix = Path(source.name).suffix.lower()
     if (suffix not in IMAGE_SUFFIXES or suffix.startswith(".d")) and holds_dicom(content):
         return read_dicom_film(content, source.any_view)
-    raise UnreadableImageError("it is no PNG, JPEG, TIFF or DICOM image, or only the beginning of one.")
+    raise UnreadableImageError(
+        "it is no DICOM file, picture (PNG, JPEG, TIFF, JPEG 2000, WebP, BMP) or array, or only the beginning of one."
+    )

@@ -16,7 +16,12 @@ from typing import TextIO
 from cxredit_cli.errors import InputError, UnreadableImageError
 from cxredit_cli.radiographs.layout import AS_IT_IS, Righting
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".dic"})
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2", ".j2k", ".npy"),
+        *(".dcm", ".dicom", ".dic"),
+    }
+)
 DICOM_PREFIX_END = 132  # 128 bytes of preamble, then "DICM"
 
 
@@ -67,12 +72,13 @@ class Source:
             raise UnreadableImageError(f"{self.name}: this member of {self.path.name} is damaged.") from error
 
 
-def list_sources(inputs: Sequence[str | Path], stdin: TextIO | None = None) -> list[Source]:
+def list_sources(inputs: Sequence[str | Path], stdin: TextIO | None = None, any_view: bool = False) -> list[Source]:
     """Return the images that `inputs` name, in order, each once, with unique names.
 
     An input is a file, a folder (searched recursively, in order of path), a glob, a zip, or "-": a list of such
     paths, one a line, on `stdin`. Inside folders and zips, files that are no image by name or DICOM prefix are left
-    out; a file that is named itself is always taken. Raises InputError if an input does not exist or holds no image.
+    out; a file that is named itself is always taken. `any_view` takes also what DICOM tags call no frontal chest.
+    Raises InputError if an input does not exist or holds no image.
     """
     found: list[Source] = []
     for given in inputs:
@@ -89,7 +95,8 @@ def list_sources(inputs: Sequence[str | Path], stdin: TextIO | None = None) -> l
             found.extend(_expand(given))
     if not found:
         raise InputError("No input was given; name an image, a folder, a glob or a zip.")
-    return _unique_names(_without_repeats(found))
+    listed = _unique_names(_without_repeats(found))
+    return [replace(source, any_view=True) for source in listed] if any_view else listed
 
 
 def _expand(given: str | Path) -> list[Source]:
@@ -98,13 +105,13 @@ def _expand(given: str | Path) -> list[Source]:
         path = path.expanduser()
     if path.is_dir():
         sources = _in_folder(path)
-        expected = "PNG, JPEG, TIFF or DICOM files"
+        expected = "DICOM files or pictures"
     elif path.is_file():
         suffix = path.suffix.lower()
         if suffix in IMAGE_SUFFIXES or (suffix != ".zip" and not zipfile.is_zipfile(path)):
             return [Source(path)]
         sources = _in_zip(path)
-        expected = "PNG, JPEG, TIFF or DICOM members"
+        expected = "DICOM files or pictures as members"
     elif glob.has_magic(str(given)):
         sources = [source for match in sorted(glob.glob(str(path), recursive=True)) for source in _expand_match(match)]
         expected = "files that match"

@@ -1,4 +1,8 @@
-"""An edited film in the format that it came in: PNG, TIFF or DICOM; a JPEG film becomes PNG, which loses nothing."""
+"""An edited film in the format that it came in: PNG, TIFF or DICOM.
+
+Films of other formats become PNG, which loses nothing (numpy arrays of real numbers: TIFF): an edited file says that it
+is synthetic, and stays what it is when it is opened and saved.
+"""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -8,7 +12,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ExifTags, Image, ImageDraw, ImageFont
 
 from cxredit_cli.atomic import write_bytes
 from cxredit_cli.radiographs.derived_dicom import Derivation, write_derived_dicom
@@ -16,7 +20,6 @@ from cxredit_cli.radiographs.film import Film
 from cxredit_cli.radiographs.picture import PictureFilm
 from cxredit_cli.radiographs.write import natural_bits, png_text, write_png
 
-SUFFIXES = {"PNG": ".png", "JPEG": ".png", "TIFF": ".tif", "DICOM": ".dcm"}
 MARK = "SYNTHETIC - NOT FOR DIAGNOSIS"
 
 
@@ -30,9 +33,17 @@ def write_film(
     """
     stored = film.changed(change)
     if isinstance(film.decoded, PictureFilm):
-        write_bytes(path, encode_tiff(film.decoded, stored, text) if film.kind == "TIFF" else encode_png(stored, text))
+        encode = encode_tiff if suffix_of(film) == ".tif" else encode_png
+        write_bytes(path, encode(film.decoded, stored, text))
     else:
         write_derived_dicom(path, film, stored, derivation)
+
+
+def suffix_of(film: Film) -> str:
+    """Of the files that edits of a film are written to."""
+    if isinstance(film.decoded, PictureFilm):
+        return ".tif" if film.kind == "TIFF" or film.decoded.stored.dtype.kind == "f" else ".png"
+    return ".dcm"
 
 
 def write_shown(path: Path, film: Film, change: NDArray[np.float32], text: Mapping[str, str]) -> None:
@@ -40,19 +51,22 @@ def write_shown(path: Path, film: Film, change: NDArray[np.float32], text: Mappi
     write_png(path, film.pixels + change, text, natural_bits(film.pixels))
 
 
-def encode_png(stored: NDArray[Any], text: Mapping[str, str]) -> bytes:
-    """A PNG of stored values [H, W] or [H, W, channels], just as they are.
+def encode_png(film: PictureFilm, stored: NDArray[Any], text: Mapping[str, str]) -> bytes:
+    """A PNG of stored values [H, W] or [H, W, channels], just as they are, lying as the film lies.
 
     It does not say that this program wrote it by `Software`: that would mean that its whole range is used.
     """
     file = BytesIO()
     info = png_text({key: value for key, value in text.items() if key != "Software"})
-    Image.fromarray(stored).save(file, format="PNG", pnginfo=info)
+    exif = Image.Exif()
+    if film.exif_orientation != 1:
+        exif[ExifTags.Base.Orientation] = film.exif_orientation
+    Image.fromarray(stored).save(file, format="PNG", pnginfo=info, exif=exif)
     return file.getvalue()
 
 
 def encode_tiff(film: PictureFilm, stored: NDArray[Any], text: Mapping[str, str]) -> bytes:
-    """A TIFF of stored values, losslessly compressed, with the metadata as its description."""
+    """A TIFF of stored values, lying as the film lies, losslessly compressed, with the metadata as its description."""
     photometric = "rgb" if stored.ndim == 3 and stored.shape[2] > 2 else "miniswhite" if film.inverted else "minisblack"
     described = "; ".join(f"{key}: {value}" for key, value in text.items())
     file = BytesIO()
@@ -63,6 +77,7 @@ def encode_tiff(film: PictureFilm, stored: NDArray[Any], text: Mapping[str, str]
         compression="zlib",
         description=described.encode("ascii", "replace").decode(),
         metadata=None,
+        extratags=[(274, "H", 1, film.exif_orientation, True)] if film.exif_orientation != 1 else [],
         extrasamples=["unassalpha"] if stored.ndim == 3 and stored.shape[2] in (2, 4) else None,
     )
     return file.getvalue()

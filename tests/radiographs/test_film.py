@@ -18,7 +18,7 @@ from cxredit_cli.radiographs.film import Film, read_film
 from cxredit_cli.radiographs.geometry import fit_square
 from cxredit_cli.radiographs.pseudonyms import Pseudonyms, load_pseudonyms
 from cxredit_cli.radiographs.read import read_radiograph
-from cxredit_cli.radiographs.write_film import SUFFIXES, burned_in, write_film
+from cxredit_cli.radiographs.write_film import burned_in, suffix_of, write_film
 
 NAMES = Pseudonyms(b"k" * 32)
 TEXT = {"Software": "cxredit 0", "Description": "Edited chest X-ray"}
@@ -37,7 +37,7 @@ def derivation(strength: str = "+6", keep: bool = False, names: Pseudonyms = NAM
 
 
 def edited(film: Film, change: np.ndarray, folder: Path, **how: object) -> Film:
-    path = folder / f"edited{SUFFIXES[film.kind]}"
+    path = folder / f"edited{suffix_of(film)}"
     write_film(path, film, change, TEXT, derivation(**how))  # type: ignore[arg-type]
     return read_film(path)
 

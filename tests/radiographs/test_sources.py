@@ -87,7 +87,7 @@ def test_what_is_not_there_is_said(tmp_path):
     with pytest.raises(InputError, match="No image was found"):
         names(str(tmp_path / "*.dcm"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"expected PNG, JPEG, TIFF or DICOM files"):
+    with pytest.raises(InputError, match=r"expected DICOM files or pictures"):
         names(tmp_path / "empty")
     (tmp_path / "broken.zip").write_bytes(b"PK\3\4 not a zip")
     with pytest.raises(InputError, match="not a readable zip"):
