@@ -17,6 +17,7 @@ ROOMS = (
     "networks",
     "storage",
     "anatomy",
+    "intake",
     "metrics",
     "figures",
     "inversion",

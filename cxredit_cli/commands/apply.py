@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxredit_cli.commands.at_the_door import open_door, say_suspects, suspects_document
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
 from cxredit_cli.commands.options import (
     BATCH,
     STEPS,
     AnatomyOption,
+    AnyViewOption,
     BatchOption,
     DeviceOption,
     DirectionOption,
@@ -20,6 +22,8 @@ from cxredit_cli.commands.options import (
     LayersOption,
     MethodOption,
     ModelOption,
+    OnSuspectOption,
+    RightOption,
     SpaceOption,
     StepsOption,
     SweepOption,
@@ -98,6 +102,9 @@ def command(
     steps: StepsOption = STEPS,
     fit_noise: FitNoiseOption = False,
     fit: FitOption = "crop",
+    on_suspect: OnSuspectOption = "warn",
+    right: RightOption = False,
+    any_view: AnyViewOption = False,
     batch: BatchOption = BATCH,
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -149,7 +156,7 @@ def command(
     if films and codes_path is None:
         raise InputError("--films goes with codes; of images, the images themselves are edited.")
     codes = None if codes_path is None else read_codes(codes_path)
-    sources = list_sources(inputs or [], sys.stdin) if codes is None else []
+    sources = list_sources(inputs or [], sys.stdin, any_view) if codes is None else []
     parts = ("generator",) if codes is not None else ("generator", "encoder")
     loaded = load_model(model, resolve_device(device), parts)
     direction_path = find_direction(direction, loaded.path)
@@ -180,19 +187,21 @@ def command(
     )
     if codes is not None:
         codes.check_generator(loaded.fingerprint)
-        found, missing = find_films(codes.source, list_sources(films, sys.stdin)) if films else ({}, {})
+        found, missing = find_films(codes.source, list_sources(films, sys.stdin, any_view)) if films else ({}, {})
         for name, reason in list(missing.items())[:SHOWN]:
             stderr.print(f"{name}: {reason} among --films; its edits are the generator's pictures.", markup=False)
         report = apply_to_codes(loaded, codes, options, output, ConsoleProgress(), found)
     else:
         inversion = InversionRequest(method, space, steps, fit_noise, square)
-        report = apply_to_images(loaded, sources, options, inversion, output, ConsoleProgress())
+        door = open_door(on_suspect, right, loaded.generator.mapping.w_avg.device)
+        report = apply_to_images(loaded, sources, options, inversion, output, ConsoleProgress(), door)
     if json:
         print_json(_document(report, output, direction_path))
     else:
         _print(report, output)
         if goal is not None:
             _print_goal(report, goal.limit)
+    say_suspects(report.suspects)
     _print_refused(report, strict)
     if carried is None and native is None and chosen.carried is None and (sources or films):
         stderr.print(
@@ -264,6 +273,7 @@ def _document(report: "ApplyReport", output: Path, direction: Path) -> dict[str,
         "edits": report.rows,
         "missed": report.missed,
         "refused": report.refused,
+        "suspects": suspects_document(report.suspects),
         "failed": [{"source": name, "reason": reason} for name, reason in report.failed],
     }
 

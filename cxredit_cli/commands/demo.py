@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxredit_cli.commands.at_the_door import open_door, say_suspects
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 from cxredit_cli.commands.options import (
     BATCH,
     STEPS,
+    AnyViewOption,
     BatchOption,
     DeviceOption,
     DirectionOption,
@@ -17,6 +19,8 @@ from cxredit_cli.commands.options import (
     JsonOption,
     MethodOption,
     ModelOption,
+    OnSuspectOption,
+    RightOption,
     SpaceOption,
     StepsOption,
 )
@@ -41,6 +45,9 @@ def command(
     steps: StepsOption = STEPS,
     fit_noise: FitNoiseOption = False,
     fit: FitOption = "crop",
+    on_suspect: OnSuspectOption = "warn",
+    right: RightOption = False,
+    any_view: AnyViewOption = False,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = False,
     batch: BatchOption = BATCH,
     device: DeviceOption = "auto",
@@ -54,9 +61,12 @@ def command(
     from cxredit_cli.atomic import refuse_folders
     from cxredit_cli.devices import resolve_device
     from cxredit_cli.editing.demonstration import BUNDLED_RADIOGRAPH, demonstrate
+    from cxredit_cli.errors import UnreadableImageError
+    from cxredit_cli.intake.door import SEEN_FROM
     from cxredit_cli.inversion.request import InversionRequest
     from cxredit_cli.latent.strengths import parse_sweep
     from cxredit_cli.radiographs.geometry import check_fit
+    from cxredit_cli.radiographs.sources import Source
     from cxredit_cli.report.demo import write_demo
     from cxredit_cli.storage.anatomy_network import load_anatomy
     from cxredit_cli.storage.directions import find_direction, read_direction
@@ -70,15 +80,22 @@ def command(
     direction_path = find_direction(direction, loaded.path)
     chosen = read_direction(direction_path)
     chosen.check_generator(loaded.fingerprint, direction_path)
+    source = Source(image or BUNDLED_RADIOGRAPH, any_view=any_view)
+    door = open_door(on_suspect, right, target)
+    ((_, content, reason),) = door.read([(0, source)], max(loaded.generator.resolution, SEEN_FROM), square, bits=16)
+    if content is None:
+        raise UnreadableImageError(f"{source.name}: {reason}")
+    say_suspects(door.suspects)
     shown = demonstrate(
         loaded,
         load_anatomy(device=target),
-        image or BUNDLED_RADIOGRAPH,
+        door.source(source),
         chosen,
         strengths,
         InversionRequest(method, space, steps, fit_noise, square),
         batch,
         ConsoleProgress(),
+        door.suspicion(source),
     )
     write_demo(output, shown, loaded, chosen)
     if json:

@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxredit_cli.commands.at_the_door import open_door, say_suspects, suspects_document
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
 from cxredit_cli.commands.options import (
     BATCH,
     STEPS,
+    AnyViewOption,
     BatchOption,
     DeviceOption,
     FitNoiseOption,
     JsonOption,
     MethodOption,
     ModelOption,
+    OnSuspectOption,
     PrecisionOption,
+    RightOption,
     SpaceOption,
     StepsOption,
 )
@@ -84,6 +88,9 @@ def command(
             "black). Default: crop; images of datasets are squares already."
         ),
     ] = None,
+    on_suspect: OnSuspectOption = "warn",
+    right: RightOption = False,
+    any_view: AnyViewOption = False,
     batch: BatchOption = BATCH,
     grid: Annotated[Path | None, typer.Option(help="Write a PNG of images above reconstructions.")] = None,
     device: DeviceOption = "auto",
@@ -121,7 +128,7 @@ def command(
         stderr.print(f"Pictures are compared by LPIPS of {lpips_weights()[judge]}.", markup=False)
     target_device = resolve_device(choose_device(device, os.environ, torch.cuda.device_count()))
     dtype = gradient_precision(precision, target_device)
-    targets = list_targets(inputs, sys.stdin, split, view, label, limit)
+    targets = list_targets(inputs, sys.stdin, split, view, label, limit, any_view)
     parts = (GENERATOR, ENCODER, DISCRIMINATOR) if perceptual_weight else (GENERATOR, ENCODER)
     loaded = load_model(model, target_device, parts)
     loaded.generator.synthesis.precision = dtype
@@ -148,11 +155,13 @@ def command(
         part,
     )
     output = part.path(output)
-    report = invert_to_file(loaded, part.of(targets, batch), options, output, ConsoleProgress(), grid)
+    door = open_door(on_suspect, right, target_device)
+    report = invert_to_file(loaded, part.of(targets, batch), options, output, ConsoleProgress(), grid, door)
     if json:
         print_json(_document(report, output, chosen, options.space))
     else:
         _print(report, output)
+    say_suspects(report.suspects)
     end_batch(report.failed)
 
 
@@ -172,6 +181,7 @@ def _document(report: "InvertReport", output: Path, method: str, space: str) -> 
         "method": method,
         "space": space,
         "inverted": [{"source": name, "psnr": psnr, "ssim": ssim} for name, psnr, ssim in report.rows],
+        "suspects": suspects_document(report.suspects),
         "already_done": report.already_done,
         "failed": [{"source": name, "reason": reason} for name, reason in report.failed],
     }

@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxredit_cli.commands.at_the_door import open_door, say_suspects, suspects_document
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
 from cxredit_cli.commands.options import (
     BATCH,
     AnatomyOption,
+    AnyViewOption,
     BatchOption,
     DeviceOption,
     FitOption,
     JsonOption,
     ModelOption,
+    OnSuspectOption,
+    RightOption,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +41,9 @@ def command(
     ] = None,
     label: Annotated[str | None, typer.Option(help="Take the images of a dataset with this label alone.")] = None,
     fit: FitOption = "crop",
+    on_suspect: OnSuspectOption = "warn",
+    right: RightOption = False,
+    any_view: AnyViewOption = False,
     batch: BatchOption = BATCH,
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -44,7 +51,8 @@ def command(
     """Measure heart and lungs on radiographs (-> anatomy.csv): cardiothoracic ratio, widths, heights and areas.
 
     Lengths and areas are fractions of the image's side and area. `plausible` is no where the outlines cannot be of a
-    frontal chest X-ray; `problem` says why. AP films enlarge the heart: compare like with like.
+    frontal chest X-ray; `problem` says why, and `suspect` what looks wrong with the image as a whole. AP films enlarge
+    the heart: compare like with like.
     """
     from cxredit_cli.atomic import refuse_folders
     from cxredit_cli.devices import resolve_device
@@ -60,16 +68,18 @@ def command(
         return load_model(model, target, parts=("generator",))
 
     square = check_fit(fit)
-    groups, skipped = list_groups(inputs, load_generator, sys.stdin, split, label)
+    groups, skipped = list_groups(inputs, load_generator, sys.stdin, split, label, any_view)
     if skipped:
         stderr.print(f"{skipped} contact sheets and grids in the folders are left out.")
     network = load_anatomy(anatomy, target)
-    report = measure_groups(network, groups, square, overlay, batch, ConsoleProgress())
+    door = open_door(on_suspect, right, target)
+    report = measure_groups(network, groups, square, overlay, batch, ConsoleProgress(), door)
     write_table(output, report)
     if json:
         print_json(_document(report, output, overlay))
     else:
         _print(report, output, overlay)
+    say_suspects(report.suspects)
     end_batch(report.failed)
 
 
@@ -81,11 +91,13 @@ def _document(report: "MeasureReport", output: Path, overlay: Path | None) -> di
         problem = found.problem[index]
         images.append(
             {"input": given, "name": name, **found.plain(index), "plausible": not problem, "problem": problem}
+            | {"suspect": report.suspect[index]}
         )
     return {
         "output": str(output),
         "overlay": None if overlay is None else str(overlay),
         "images": images,
+        "suspects": suspects_document(report.suspects),
         "failed": [{"name": name, "reason": reason} for name, reason in report.failed],
     }
 

@@ -72,6 +72,27 @@ FitOption = Annotated[
         rich_help_panel=INPUT,
     ),
 ]
+AnyViewOption = Annotated[
+    bool,
+    typer.Option(
+        "--any-view",
+        help="Take DICOM films too whose tags say that they are lateral, oblique or of another part of the body.",
+        rich_help_panel=INPUT,
+    ),
+]
+OnSuspectOption = Annotated[
+    str,
+    typer.Option(
+        "--on-suspect",
+        help="What to do with an image that does not look like an upright frontal chest radiograph: skip it, warn "
+        "(take and mark it), or accept (do not look).",
+        rich_help_panel=INPUT,
+    ),
+]
+RightOption = Annotated[
+    bool,
+    typer.Option("--right", help="Put films right that look turned or negative.", rich_help_panel=INPUT),
+]
 LayersOption = Annotated[
     str | None,
     typer.Option("--layers", help="Move these layers of the code alone, such as 4-9.", rich_help_panel=METHOD),

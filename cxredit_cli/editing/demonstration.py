@@ -1,7 +1,7 @@
 """One radiograph moved along a direction in many small steps, and its anatomy measured at each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs.film import read_film
 from cxredit_cli.radiographs.geometry import fit_square
+from cxredit_cli.radiographs.sources import Source
 from cxredit_cli.storage.directions import Direction
 from cxredit_cli.storage.models import BUNDLED, Model
 
@@ -61,15 +62,17 @@ class Demonstration:
 def demonstrate(
     model: Model,
     network: AnatomyNetwork,
-    image: Path,
+    image: Path | Source,
     direction: Direction,
     strengths: Sequence[float],
     inversion: InversionRequest | None = None,
     batch: int = 16,
     progress: Progress | None = None,
+    suspect: str = "",
 ) -> Demonstration:
     """Invert `image`, edit it by each strength and measure all of it, the original at the model's resolution.
 
+    A film that is `suspect` (why, in words) is not edited itself.
     Raises UnreadableImageError where `image` is no radiograph.
     """
     inversion, progress = inversion or InversionRequest(), progress or SilentProgress()
@@ -105,12 +108,14 @@ def demonstrate(
         progress.start("Editing the film", 1)
         stacked = np.stack([path[strength] for strength in known])
         film_edits = edit_film(network, film, stacked, known, rising, direction.carried).edits
+        if suspect:
+            film_edits = [replace(one, refused=suspect) for one in film_edits]
         edited = np.stack([reduce(film + one.change, network.config.resolution) for one in film_edits])
         film_masks = clean(segment(network, torch.from_numpy(edited)[:, None], MASK_SIDE, batch).masks)
         progress.finish()
     return Demonstration(
         source=read.source.name,
-        reading=read.decoded.reading,
+        reading=read.reading,
         original=original,
         reconstruction=grey[1],
         edits=grey[2:],

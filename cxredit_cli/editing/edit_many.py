@@ -1,7 +1,7 @@
 """Editing many radiographs: codes or images in, edits, sheets and a manifest out; interrupted runs carry on."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cxredit_cli.editing.goals import Edit, Goal, plan_edits
 from cxredit_cli.editing.subject import Subject, noise_of, tuning_of
 from cxredit_cli.editing.worker_pool import Writers
 from cxredit_cli.editing.write_edits import Format, Job, Labels, Native
+from cxredit_cli.intake.door import Door, Suspect
 from cxredit_cli.inversion.invert import choose_method, choose_space, invert
 from cxredit_cli.inversion.precision import fast_gradients
 from cxredit_cli.inversion.request import InversionRequest
@@ -24,6 +25,7 @@ from cxredit_cli.latent.strengths import strength_label
 from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs import provenance
+from cxredit_cli.radiographs.layout import Righting
 from cxredit_cli.radiographs.read_many import read_all
 from cxredit_cli.radiographs.sources import Source
 from cxredit_cli.storage.codes import Codes
@@ -73,6 +75,7 @@ class ApplyReport:
     missed: list[dict[str, str]] = field(default_factory=list)  # rows whose CTR is not within the goal's tolerance
     refused: list[dict[str, str]] = field(default_factory=list)  # rows of edits that could not be carried to the film
     failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
+    suspects: list[Suspect] = field(default_factory=list)  # of the images of this run
 
 
 def apply_to_codes(
@@ -102,6 +105,7 @@ def apply_to_codes(
                     digest(codes.w[row].tobytes()),
                     *(digest(layer.numpy().tobytes()) for layer in fitted or []),
                     *([] if tuning is None else [digest(tuning[index].tobytes())]),
+                    *([codes.suspect[row]] if codes.suspect[row] else []),
                 ]
                 name = codes.source[row]
                 identity = digest([name, digest(original.tobytes())])
@@ -118,7 +122,8 @@ def apply_to_codes(
                         psnr=float(codes.psnr[row]),
                         ssim=float(codes.ssim[row]),
                         method=f"{header.method}, {header.space}",
-                        film=(films or {}).get(name),
+                        film=_film(films, codes, row),
+                        suspect=codes.suspect[row],
                     )
                 )
             waiting = {s.stem for s in subjects if not _is_done(folder, s.stem, s.recipe, options)}
@@ -138,8 +143,12 @@ def apply_to_images(
     inversion: InversionRequest,
     output: Path,
     progress: Progress | None = None,
+    door: Door | None = None,
 ) -> ApplyReport:
-    """Invert and edit images into `output`; a file that cannot be read is reported and never stops the rest."""
+    """Invert and edit images into `output`; a file that cannot be read is reported and never stops the rest.
+
+    Files are read through `door`, which may turn them away, right or mark them; a marked film itself is not edited.
+    """
     progress, report = progress or SilentProgress(), ApplyReport()
     side = model.generator.resolution
     method = choose_method(model, inversion.method)
@@ -147,15 +156,18 @@ def apply_to_images(
     how: list[Any] = [method, space, inversion.steps, inversion.fit_noise]
     if model.encoder is not None:
         how.append(digest(b"".join(p.detach().cpu().numpy().tobytes() for p in model.encoder.parameters())))
+    if door is not None and door.on_suspect != "accept":
+        how.append("looked at")
     recipe = _recipe(model, options, how)
     numbered = list(enumerate(sources))
+    read = read_all if door is None else door.read
     progress.start("Inverting and editing", len(sources))
     with EditedFolder(output) as folder, _writers(model, options, folder, report) as writers:
         for start in range(0, len(sources), options.batch):
             part = numbered[start : start + options.batch]
             waiting: list[tuple[Source, str, str, NDArray[np.uint16]]] = []  # source, identity, stem, pixels
             stems, failed = [], dict[str, tuple[str, str]]()
-            for index, content, reading in read_all(part, side, inversion.fit, bits=16):
+            for index, content, reading in read(part, side, inversion.fit, bits=16):
                 source = sources[index]
                 if content is None:
                     report.failed.append((source.name, reading))
@@ -193,7 +205,8 @@ def apply_to_images(
                         psnr=float(found.psnr[index]),
                         ssim=float(found.ssim[index]),
                         method=f"{method}, {space}",
-                        film=source,
+                        film=source if door is None else door.source(source),
+                        suspect="" if door is None else door.suspicion(source),
                     )
                     for index, (source, identity, stem, pixels) in enumerate(waiting)
                 ]
@@ -203,8 +216,15 @@ def apply_to_images(
             progress.advance(start + len(part))
         writers.finish()
         folder.finish()
+    report.suspects = [] if door is None else door.suspects
     progress.finish()
     return report
+
+
+def _film(films: Mapping[str, Source] | None, codes: Codes, row: int) -> Source | None:
+    """The film of a code, to be righted as it was when it was inverted."""
+    film = (films or {}).get(codes.source[row])
+    return film and replace(film, righting=Righting.of_words(codes.righted[row]))
 
 
 def _writers(model: Model, options: EditOptions, folder: EditedFolder, report: ApplyReport) -> Writers:
@@ -311,6 +331,7 @@ def _job(
         "method": subject.method,
         "model": model.name,
         "identity": subject.identity,
+        "suspect": subject.suspect,
         "recipe": subject.recipe,
     }
     return Job(
@@ -323,6 +344,7 @@ def _job(
         strengths=tuple(path),
         pictures=pictures,
         plan=plan,
+        suspect=subject.suspect,
         common=common,
     )
 

@@ -33,6 +33,7 @@ COLUMNS = (
     "model",
     "identity",  # which original: a hash of its name and pixels
     "recipe",  # which parameters: a hash of all that decides the pictures
+    "suspect",  # what is wrong with the original, where it was taken all the same
 )
 
 

@@ -27,6 +27,7 @@ class Subject:
     ssim: float
     method: str
     film: Source | None = None  # the film itself, where it is at hand
+    suspect: str = ""  # what is wrong with it, where it was taken all the same
 
 
 def noise_of(subjects: Sequence[Subject]) -> list[Tensor] | None:

@@ -20,6 +20,7 @@ from cxredit_cli.atomic import write_text
 from cxredit_cli.errors import InputError
 from cxredit_cli.figures.outlines import OUTLINED, SIDE, outlined, outlined_text
 from cxredit_cli.figures.sheets import save_png
+from cxredit_cli.intake.door import Door, Suspect
 from cxredit_cli.latent.code_batch import take_codes
 from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.networks.anatomy import AnatomyNetwork
@@ -81,6 +82,7 @@ class Picture:
     pixels: NDArray[np.float32] | None  # [R, R], black to white in 0..1
     reason: str = ""
     source: Source | None = None  # of a file, whose own resolution may be finer
+    suspect: str = ""  # what is wrong with it, where it was taken all the same
 
     def shown(self, fit: Fit) -> NDArray[np.float32]:
         """What is drawn: a file as fine as the drawing, else `pixels`."""
@@ -94,8 +96,10 @@ class MeasureReport:
 
     rows: list[tuple[str, str]] = field(default_factory=list)  # input, name
     anatomy: Anatomy | None = None  # of these rows
+    suspect: list[str] = field(default_factory=list)  # of these rows: what is wrong with the image, or ""
     overlays: list[Path] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
+    suspects: list[Suspect] = field(default_factory=list)
 
 
 def list_groups(
@@ -104,6 +108,7 @@ def list_groups(
     stdin: TextIO | None = None,
     split: str | None = None,
     label: str | None = None,
+    any_view: bool = False,
 ) -> tuple[list[Group], int]:
     """What `inputs` name, in their order, and how many overviews (contact sheets) were left out of folders.
 
@@ -122,7 +127,7 @@ def list_groups(
         if kind == "files":
             sources: list[tuple[str, Source]] = []
             for _, given in members:
-                found = list_sources([given], stdin)
+                found = list_sources([given], stdin, any_view)
                 kept = [source for source in found if not _is_overview(source)] if Path(given).is_dir() else found
                 if not kept:
                     raise InputError(f"{given} holds no radiograph, only pictures that cxredit made of several.")
@@ -166,21 +171,28 @@ def _is_overview(source: Source) -> bool:
         return False
 
 
-def read_pictures(groups: Sequence[Group], resolution: int, fit: Fit = "crop", batch: int = 32) -> Iterator[Picture]:
+def read_pictures(
+    groups: Sequence[Group], resolution: int, fit: Fit = "crop", batch: int = 32, door: Door | None = None
+) -> Iterator[Picture]:
     """Every image of the groups, in order, a few batches in memory; codes are synthesised.
 
-    Files come at `resolution`, as `prepare` would store them, so that a dataset measures as its files do.
+    Files come at `resolution`, as `prepare` would store them, so that a dataset measures as its files do. They pass
+    through `door`.
     """
+    read = read_all if door is None else door.read
     for group in groups:
         if isinstance(group, Files):
             pairs = [(index, source) for index, (_, source) in enumerate(group.sources)]
-            for index, content, reason in read_all(pairs, resolution, fit, bits=16):
+            for index, content, reason in read(pairs, resolution, fit, bits=16):
                 given, source = group.sources[index]
                 if content is None:
                     yield Picture(given, source.name, None, reason)
                 else:
                     levels = np.frombuffer(content, np.uint16).reshape(resolution, resolution)
-                    yield Picture(given, source.name, levels.astype(np.float32) / np.float32(65535), source=source)
+                    pixels = levels.astype(np.float32) / np.float32(65535)
+                    suspect = "" if door is None else door.suspicion(source)
+                    taken = source if door is None else door.source(source)
+                    yield Picture(given, source.name, pixels, source=taken, suspect=suspect)
         elif isinstance(group, DatasetRows):
             for start in range(0, len(group), batch):
                 rows = group.rows[start : start + batch]
@@ -203,25 +215,31 @@ def measure_groups(
     overlay: Path | None = None,
     batch: int = 32,
     progress: Progress | None = None,
+    door: Door | None = None,
 ) -> MeasureReport:
-    """Measure every image; unreadable ones are reported, the others done. `overlay` is a folder for the outlines."""
+    """Measure every image; unreadable ones are reported, the others done. `overlay` is a folder for the outlines.
+
+    Files pass through `door`; what is wrong with those that are taken all the same stands in the table.
+    """
     progress, report = progress or SilentProgress(), MeasureReport()
     parts: list[Anatomy] = []
     names = _Names()
     done = 0
     progress.start("Measuring", sum(map(len, groups)))
-    for pictures in _batches(read_pictures(groups, network.config.resolution, fit, batch), batch):
+    for pictures in _batches(read_pictures(groups, network.config.resolution, fit, batch, door), batch):
         report.failed += [(picture.name, picture.reason) for picture in pictures if picture.pixels is None]
         for same in _by_resolution(pictures):
             images = torch.from_numpy(np.stack([picture.pixels for picture in same if picture.pixels is not None]))
             found = segment(network, images[:, None], MASK_SIDE, batch)
             parts.append(measure_segmentation(found))
             report.rows += [(picture.given, picture.name) for picture in same]
+            report.suspect += [picture.suspect for picture in same]
             if overlay is not None:
                 report.overlays += _outline(overlay, same, clean(found.masks), parts[-1], names, fit)
         done += len(pictures)
         progress.advance(done)
     progress.finish()
+    report.suspects = [] if door is None else door.suspects
     report.anatomy = Anatomy.join(parts) if parts else None
     return report
 
@@ -238,6 +256,7 @@ def table(report: MeasureReport) -> list[dict[str, str]]:
             **{figure: _number(getattr(anatomy, figure)[index]) for figure in FIGURES},
             "plausible": "no" if anatomy.problem[index] else "yes",
             "problem": anatomy.problem[index],
+            "suspect": report.suspect[index],
         }
         for index, (given, name) in enumerate(report.rows)
     ]
@@ -246,7 +265,7 @@ def table(report: MeasureReport) -> list[dict[str, str]]:
 def write_table(path: Path, report: MeasureReport) -> None:
     """Write the table as CSV, whole or not at all."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["input", "name", *FIGURES, "plausible", "problem"], lineterminator="\n")
+    writer = csv.DictWriter(text, ["input", "name", *FIGURES, "plausible", "problem", "suspect"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(table(report))
     write_text(path, text.getvalue())

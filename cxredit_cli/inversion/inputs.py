@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxredit_cli.errors import InputError
+from cxredit_cli.intake.door import Door
 from cxredit_cli.radiographs.geometry import Fit, check_fit, fit_square
 from cxredit_cli.radiographs.read_many import read_all
 from cxredit_cli.radiographs.sources import Source, list_sources
@@ -33,6 +34,7 @@ def list_targets(
     view: str | None,
     label: str | None,
     limit: int | None,
+    any_view: bool = False,
 ) -> list[Target]:
     """The images that `inputs` name: datasets (filtered by split, view and label), files, folders, globs, zips, "-".
 
@@ -57,7 +59,7 @@ def list_targets(
             )
         targets += [DatasetRow(dataset, int(row), dataset.names[row]) for row in rows]
     if others:
-        targets += list_sources(others, stdin)
+        targets += list_sources(others, stdin, any_view)
     unique: dict[str, Target] = {}
     for target in targets:
         unique.setdefault(target.name, target)
@@ -75,12 +77,16 @@ def choose_fit(targets: Sequence[Target], fit: str | None) -> Fit:
 
 
 def read_targets(
-    targets: Sequence[Target], resolution: int, fit: Fit
+    targets: Sequence[Target], resolution: int, fit: Fit, door: Door | None = None
 ) -> Iterator[tuple[Target, NDArray[np.float32] | None, str]]:
-    """Yield (target, pixels [R, R] in 0..1, ""), or (target, None, why) for what cannot be read, in order."""
+    """Yield (target, pixels [R, R] in 0..1, ""), or (target, None, why) for what cannot be read, in order.
+
+    Files pass through `door`; the images of datasets passed one when the dataset was made.
+    """
     sources = [(index, target) for index, target in enumerate(targets) if isinstance(target, Source)]
     read = {}
-    for index, content, reason in read_all(sources, resolution, fit, bits=16):
+    read_files = read_all if door is None else door.read
+    for index, content, reason in read_files(sources, resolution, fit, bits=16):
         square = None if content is None else np.frombuffer(content, np.uint16).reshape(resolution, resolution)
         read[index] = (square, reason)
     for index, target in enumerate(targets):

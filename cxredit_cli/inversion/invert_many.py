@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from cxredit_cli.figures.grids import pairs_grid
+from cxredit_cli.intake.door import Door, Suspect
 from cxredit_cli.inversion.encode import Space
 from cxredit_cli.inversion.inputs import Target, read_targets
 from cxredit_cli.inversion.invert import Method, Start, invert
@@ -18,6 +19,7 @@ from cxredit_cli.inversion.random_starts import RandomCodes
 from cxredit_cli.inversion.shards import WHOLE, Shard
 from cxredit_cli.progress import Progress
 from cxredit_cli.radiographs.geometry import Fit
+from cxredit_cli.radiographs.sources import Source
 from cxredit_cli.radiographs.write import write_png
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.models import Model
@@ -73,6 +75,7 @@ class InvertReport:
     rows: list[tuple[str, float, float]] = field(default_factory=list)  # name, PSNR in dB, SSIM
     already_done: int = 0  # images that the file held before
     failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
+    suspects: list[Suspect] = field(default_factory=list)  # of this run: righted or marked; skipped ones also failed
 
 
 def invert_to_file(
@@ -82,10 +85,12 @@ def invert_to_file(
     output: Path,
     progress: Progress,
     grid: Path | None = None,
+    door: Door | None = None,
 ) -> InvertReport:
     """Invert what `output` does not hold yet and append it; unreadable images are reported, the others done.
 
-    So is a picture whose name `output` holds with another picture.
+    So is a picture whose name `output` holds with another picture. Files are read through `door`, which may turn them
+    away, right or mark them; the codes say so.
 
     `grid` receives a picture of the first images above their reconstructions. Raises MismatchError if `output` holds
     codes of another generator, InputError if they were made in another way.
@@ -96,17 +101,21 @@ def invert_to_file(
     with CodesWriter(output, options.header(model), expected=len(targets)) as writer:
         waiting = [target for target in targets if target.name not in writer.done_sources]
         held = [target for target in targets if target.name in writer.done_sources]
-        _check_held(held, writer, side, options, report)
+        _check_held(held, writer, side, options, report, door)
         report.already_done = len(held) - len(report.failed)
         progress.start("invert", len(targets), len(held))
         for first in range(0, len(waiting), options.batch):
-            names, squares = [], []
-            for target, pixels, reason in read_targets(waiting[first : first + options.batch], side, options.fit):
+            names, squares, suspect, righted = [], [], [], []
+            part = waiting[first : first + options.batch]
+            for target, pixels, reason in read_targets(part, side, options.fit, door):
                 if pixels is None:
                     report.failed.append((target.name, reason))
                 else:
                     names.append(target.name)
                     squares.append(pixels)
+                    notes = _notes(door, target)
+                    suspect.append(notes[0])
+                    righted.append(notes[1])
             done = len(held) + first
             if names:
                 pixels = np.stack(squares)
@@ -131,24 +140,37 @@ def invert_to_file(
                 noise = None if result.noise is None else [layer[:, 0].numpy() for layer in result.noise]
                 figures = (result.psnr.numpy(), result.ssim.numpy())
                 tuning = None if result.tuning is None else result.tuning.numpy()
-                writer.append(names, result.w.numpy(), *figures, _eight_bits(pixels), noise, tuning)
+                writer.append(names, result.w.numpy(), *figures, _eight_bits(pixels), noise, tuning, suspect, righted)
                 report.rows += zip(names, result.psnr.tolist(), result.ssim.tolist(), strict=True)
                 if grid is not None and sum(len(part) for part, _ in shown) < GRID_IMAGES:
                     shown.append((images, result.reconstructions))
             progress.advance(len(held) + min(first + options.batch, len(waiting)))
         progress.finish()
+    report.suspects = [] if door is None else door.suspects
     if grid is not None and shown:
         upper, lower = (torch.cat(parts)[:GRID_IMAGES] for parts in zip(*shown, strict=True))
         write_png(grid, pairs_grid(upper, lower), {"Description": _caption(model), "Model": model.name})
     return report
 
 
+def _notes(door: Door | None, target: Target) -> tuple[str, str]:
+    """What is wrong with an image, and what was wrong and was put right."""
+    if door is None or not isinstance(target, Source):
+        return "", ""
+    return door.suspicion(target), door.source(target).righting.words
+
+
 def _check_held(
-    targets: Sequence[Target], writer: CodesWriter, side: int, options: InvertOptions, report: InvertReport
+    targets: Sequence[Target],
+    writer: CodesWriter,
+    side: int,
+    options: InvertOptions,
+    report: InvertReport,
+    door: Door | None,
 ) -> None:
     """Report those of `targets` whose code in the file is of another picture of the same name: another patient's."""
     for first in range(0, len(targets), options.batch):
-        for target, pixels, _ in read_targets(targets[first : first + options.batch], side, options.fit):
+        for target, pixels, _ in read_targets(targets[first : first + options.batch], side, options.fit, door):
             if pixels is not None and not np.array_equal(_eight_bits(pixels), writer.original(target.name)):
                 reason = f"{writer.path} holds another picture under this name; write to another file with -o."
                 report.failed.append((target.name, reason))

@@ -102,6 +102,8 @@ def merge(parts: Sequence[Path], output: Path) -> int:
                             originals[new],
                             None if noise is None else [layer[new] for layer in noise],
                             None if tuning is None else tuning[new],
+                            [part.suspect[start + place] for place in new],
+                            [part.righted[start + place] for place in new],
                         )
             return len(writer)
     except BaseException:

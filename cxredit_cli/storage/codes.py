@@ -2,9 +2,10 @@
 
 Layout (schema `cxredit-codes`, version 1): `w` float32 [N, L, D] (L is 1 in W, num_ws in W+), `source` utf-8 names,
 `psnr` and `ssim` float32 [N] of the reconstructions, `original` uint8 [N, R, R] (what was inverted, as the generator
-saw it), `noise/0`, `noise/1`, ... float32 [N, H, W] where noise was fitted, `tuning` float16 [N, K] where the generator
-was tuned, and `count`, the number of rows that are
-complete: while a writer is at work, or after it was killed, the arrays are longer than that.
+saw it), `suspect` and `righted` utf-8 (what is wrong with it, and what was wrong and was put right, in words; "" for
+nothing, and absent from older files), `noise/0`, `noise/1`, ... float32 [N, H, W] where noise was fitted, `tuning`
+float16 [N, K] where the generator was tuned, and `count`, the number of rows that are complete: while a writer is at
+work, or after it was killed, the arrays are longer than that.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from cxredit_cli.storage.hdf5 import open_hdf5, replace_hdf5, sync
 
 SCHEMA = "cxredit-codes"
 VERSION = 1
+NOTES = ("suspect", "righted")
+NOTE_BYTES = 96  # fixed, so that writing one does not move anything in the file
 Rows = slice | Sequence[int] | NDArray[np.int64]  # of a file; indices in any order
 # What all codes of one file have in common, beside the generator.
 SAME = (
@@ -69,6 +72,8 @@ class Codes:
     source: list[str]
     psnr: NDArray[np.float32]  # [N] dB, nan where unknown
     ssim: NDArray[np.float32]  # [N], nan where unknown
+    suspect: list[str]  # what is wrong with each image, "" where nothing is known to be
+    righted: list[str]  # what was wrong with how it lies or is shown, and was put right (`Righting.words`)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -114,13 +119,14 @@ def read_codes(path: Path) -> Codes:
         w = np.asarray(file["w"][:count], dtype=np.float32)
         source = list(file["source"].asstr()[:count])
         psnr, ssim = (np.asarray(file[name][:count], dtype=np.float32) for name in ("psnr", "ssim"))
+        suspect, righted = ([*file[name].asstr()[:count]] if name in file else [""] * count for name in NOTES)
         if w.shape != (count, header.num_ws, header.w_dim) or not len(source) == len(psnr) == len(ssim) == count:
             raise ValueError("its arrays have different lengths")
     if count == 0:
         raise InputError(f"{path} holds no codes yet; make some with `cxredit invert`.")
     if not np.isfinite(w).all():
         raise InputError(f"{path} holds codes that are not finite numbers; make it again with `cxredit invert`.")
-    return Codes(path=path, header=header, w=w, source=source, psnr=psnr, ssim=ssim)
+    return Codes(path=path, header=header, w=w, source=source, psnr=psnr, ssim=ssim, suspect=suspect, righted=righted)
 
 
 class CodesWriter:
@@ -175,10 +181,12 @@ class CodesWriter:
         original: NDArray[np.uint8],
         noise: Sequence[NDArray[np.float32]] | None = None,
         tuning: NDArray[np.float16] | None = None,
+        suspect: Sequence[str] | None = None,
+        righted: Sequence[str] | None = None,
     ) -> None:
         """Append n codes: w [n, L, D], psnr [n] dB, ssim [n], original uint8 [n, R, R], noise [n, H, W] a layer.
 
-        `tuning` is float16 [n, K], for a header with a `tuning_size`.
+        `tuning` is float16 [n, K], for a header with a `tuning_size`; `suspect` and `righted` as in `Codes`.
         """
         header, n = self.header, len(source)
         if w.shape != (n, header.num_ws, header.w_dim):
@@ -195,6 +203,8 @@ class CodesWriter:
         assert self._file is not None
         rows = slice(self._count, self._count + n)
         columns = {"w": w, "source": encoded, "psnr": psnr, "ssim": ssim, "original": original}
+        for name, notes in zip(NOTES, (suspect, righted), strict=True):
+            columns[name] = [note.encode()[:NOTE_BYTES] for note in notes or [""] * n]
         columns |= {f"noise/{index}": layer for index, layer in enumerate(layers)}
         if tuning is not None:
             columns["tuning"] = tuning
@@ -246,7 +256,8 @@ class CodesWriter:
                 _create(new, self.header, rows, width)
                 if old is not None:
                     for name in _columns(self.header):
-                        _copy(old[name], new[name], self._count)
+                        if name in old or name not in NOTES:
+                            _copy(old[name], new[name], self._count)
                 new["count"][()] = self._count
         finally:
             if old is not None:
@@ -262,7 +273,7 @@ def _copy(old: h5py.Dataset, new: h5py.Dataset, rows: int, at_once: int = 256) -
 
 def _columns(header: CodesHeader) -> list[str]:
     noise = [f"noise/{i}" for i in range(len(header.noise_shapes))]
-    return ["w", "source", "psnr", "ssim", "original", *noise, *(["tuning"] if header.tuning_size else [])]
+    return ["w", "source", "psnr", "ssim", "original", *NOTES, *noise, *(["tuning"] if header.tuning_size else [])]
 
 
 def _create(file: h5py.File, header: CodesHeader, rows: int, width: int) -> None:
@@ -276,6 +287,8 @@ def _create(file: h5py.File, header: CodesHeader, rows: int, width: int) -> None
     _array(file, "psnr", (rows,), "f4")
     _array(file, "ssim", (rows,), "f4")
     _array(file, "original", (rows, *square), "u1")
+    for name in NOTES:
+        _array(file, name, (rows,), h5py.string_dtype("utf-8", NOTE_BYTES))
     for index, shape in enumerate(header.noise_shapes):
         _array(file, f"noise/{index}", (rows, *shape), "f4")
     if header.tuning_size:
