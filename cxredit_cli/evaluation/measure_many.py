@@ -104,6 +104,7 @@ def list_groups(
     stdin: TextIO | None = None,
     split: str | None = None,
     label: str | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[Group], int]:
     """What `inputs` name, in their order, and how many overviews (contact sheets) were left out of folders.
 
@@ -122,7 +123,7 @@ def list_groups(
         if kind == "files":
             sources: list[tuple[str, Source]] = []
             for _, given in members:
-                found = list_sources([given], stdin)
+                found = list_sources([given], stdin, progress)
                 kept = [source for source in found if not _is_overview(source)] if Path(given).is_dir() else found
                 if not kept:
                     raise InputError(f"{given} holds no radiograph, only pictures that cxredit made of several.")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxredit_cli.errors import InputError
+from cxredit_cli.progress import Progress
 from cxredit_cli.radiographs.geometry import Fit, check_fit, fit_square
 from cxredit_cli.radiographs.read_many import read_all
 from cxredit_cli.radiographs.sources import Source, list_sources
@@ -33,6 +34,7 @@ def list_targets(
     view: str | None,
     label: str | None,
     limit: int | None,
+    progress: Progress | None = None,
 ) -> list[Target]:
     """The images that `inputs` name: datasets (filtered by split, view and label), files, folders, globs, zips, "-".
 
@@ -57,7 +59,7 @@ def list_targets(
             )
         targets += [DatasetRow(dataset, int(row), dataset.names[row]) for row in rows]
     if others:
-        targets += list_sources(others, stdin)
+        targets += list_sources(others, stdin, progress)
     unique: dict[str, Target] = {}
     for target in targets:
         unique.setdefault(target.name, target)
