@@ -156,7 +156,7 @@ def command(
     if films and codes_path is None:
         raise InputError("--films goes with codes; of images, the images themselves are edited.")
     codes = None if codes_path is None else read_codes(codes_path)
-    sources = list_sources(inputs or [], sys.stdin, any_view) if codes is None else []
+    sources = list_sources(inputs or [], sys.stdin, ConsoleProgress(), any_view) if codes is None else []
     parts = ("generator",) if codes is not None else ("generator", "encoder")
     loaded = load_model(model, resolve_device(device), parts)
     direction_path = find_direction(direction, loaded.path)
@@ -187,7 +187,8 @@ def command(
     )
     if codes is not None:
         codes.check_generator(loaded.fingerprint)
-        found, missing = find_films(codes.source, list_sources(films, sys.stdin, any_view)) if films else ({}, {})
+        nearby = list_sources(films, sys.stdin, ConsoleProgress(), any_view) if films else []
+        found, missing = find_films(codes.source, nearby) if films else ({}, {})
         for name, reason in list(missing.items())[:SHOWN]:
             stderr.print(f"{name}: {reason} among --films; its edits are the generator's pictures.", markup=False)
         report = apply_to_codes(loaded, codes, options, output, ConsoleProgress(), found)

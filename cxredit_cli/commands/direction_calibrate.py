@@ -76,12 +76,12 @@ def command(
     held = None if codes is None else read_codes(codes)
     if held is not None:
         held.check_generator(loaded.fingerprint)
-    sources = list_sources(images, sys.stdin) if images else []
+    progress = ConsoleProgress()
+    sources = list_sources(images, sys.stdin, progress) if images else []
     network = load_anatomy(anatomy, target)
     strengths = default_strengths(loaded.generator, len(found.direction)) if sweep is None else parse_sweep(sweep)
     if len({*strengths, 0.0}) < 2:
         raise InputError("--sweep must have strengths besides 0.")
-    progress = ConsoleProgress()
     measured: dict[str, Any] = dict(found.calibration)
     common = (loaded, network, found, strengths)
     measured["generated"] = calibration.calibrate_generated(*common, n, seed, batch, progress)

@@ -251,7 +251,7 @@ def command(
             load_anatomy(device=target),
             judge,
             chosen,
-            list_sources(films, sys.stdin)[:n],
+            list_sources(films, sys.stdin, progress)[:n],
             None if sweep is None else parse_sweep(sweep),
             request,
             batch,

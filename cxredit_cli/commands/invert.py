@@ -128,7 +128,7 @@ def command(
         stderr.print(f"Pictures are compared by LPIPS of {lpips_weights()[judge]}.", markup=False)
     target_device = resolve_device(choose_device(device, os.environ, torch.cuda.device_count()))
     dtype = gradient_precision(precision, target_device)
-    targets = list_targets(inputs, sys.stdin, split, view, label, limit, any_view)
+    targets = list_targets(inputs, sys.stdin, split, view, label, limit, ConsoleProgress(), any_view)
     parts = (GENERATOR, ENCODER, DISCRIMINATOR) if perceptual_weight else (GENERATOR, ENCODER)
     loaded = load_model(model, target_device, parts)
     loaded.generator.synthesis.precision = dtype

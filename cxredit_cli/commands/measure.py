@@ -68,7 +68,7 @@ def command(
         return load_model(model, target, parts=("generator",))
 
     square = check_fit(fit)
-    groups, skipped = list_groups(inputs, load_generator, sys.stdin, split, label, any_view)
+    groups, skipped = list_groups(inputs, load_generator, sys.stdin, split, label, ConsoleProgress(), any_view)
     if skipped:
         stderr.print(f"{skipped} contact sheets and grids in the folders are left out.")
     network = load_anatomy(anatomy, target)

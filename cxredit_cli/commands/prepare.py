@@ -55,7 +55,8 @@ def command(
         exclude=tuple(exclude or ()),
     )
     table = None if labels is None else read_labels(labels)
-    report = prepare(list_sources(inputs, sys.stdin), output, options, table, ConsoleProgress(), workers)
+    progress = ConsoleProgress()
+    report = prepare(list_sources(inputs, sys.stdin, progress), output, options, table, progress, workers)
     skipped = _write_skipped(report)
     if json:
         print_json(_document(report, skipped))

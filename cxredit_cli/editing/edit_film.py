@@ -68,8 +68,10 @@ def edit_film(
     """
     strengths, side = [float(s) for s in strengths], film.shape[0]
     zero = strengths.index(0.0)
-    small = reduce(film, network.config.resolution)
-    shown = torch.cat([torch.from_numpy(small)[None, None], torch.from_numpy(np.ascontiguousarray(pictures))[:, None]])
+    seen = network.config.resolution
+    small = torch.from_numpy(reduce(film, seen))[None, None]
+    generated = torch.from_numpy(np.ascontiguousarray(pictures))[:, None]
+    shown = torch.cat([resize(small, seen), resize(generated, seen)])
     found = segment(network, shown * 2 - 1, MASKS)
     anatomy, masks = measure_segmentation(found), clean(found.masks)
     evidence = Evidence.of(anatomy, masks, strengths, float(found.certainty[0]))

@@ -108,6 +108,7 @@ def list_groups(
     stdin: TextIO | None = None,
     split: str | None = None,
     label: str | None = None,
+    progress: Progress | None = None,
     any_view: bool = False,
 ) -> tuple[list[Group], int]:
     """What `inputs` name, in their order, and how many overviews (contact sheets) were left out of folders.
@@ -127,7 +128,7 @@ def list_groups(
         if kind == "files":
             sources: list[tuple[str, Source]] = []
             for _, given in members:
-                found = list_sources([given], stdin, any_view)
+                found = list_sources([given], stdin, progress, any_view)
                 kept = [source for source in found if not _is_overview(source)] if Path(given).is_dir() else found
                 if not kept:
                     raise InputError(f"{given} holds no radiograph, only pictures that cxredit made of several.")

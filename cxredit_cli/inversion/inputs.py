@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.intake.door import Door
+from cxredit_cli.progress import Progress
 from cxredit_cli.radiographs.geometry import Fit, check_fit, fit_square
 from cxredit_cli.radiographs.read_many import read_all
 from cxredit_cli.radiographs.sources import Source, list_sources
@@ -34,6 +35,7 @@ def list_targets(
     view: str | None,
     label: str | None,
     limit: int | None,
+    progress: Progress | None = None,
     any_view: bool = False,
 ) -> list[Target]:
     """The images that `inputs` name: datasets (filtered by split, view and label), files, folders, globs, zips, "-".
@@ -59,7 +61,7 @@ def list_targets(
             )
         targets += [DatasetRow(dataset, int(row), dataset.names[row]) for row in rows]
     if others:
-        targets += list_sources(others, stdin, any_view)
+        targets += list_sources(others, stdin, progress, any_view)
     unique: dict[str, Target] = {}
     for target in targets:
         unique.setdefault(target.name, target)

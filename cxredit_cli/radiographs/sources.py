@@ -5,7 +5,7 @@ import os
 import threading
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from cxredit_cli.errors import InputError, UnreadableImageError
+from cxredit_cli.progress import Progress
 from cxredit_cli.radiographs.layout import AS_IT_IS, Righting
+from cxredit_cli.radiographs.search import Search, is_data
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -59,6 +61,8 @@ class Source:
         """Return the encoded file. Raises UnreadableImageError."""
         try:
             if self.member is None:
+                if self.path.exists() and not is_data(self.path):
+                    raise UnreadableImageError(f"{self.name}: expected a file, but it is {_what_is(self.path)}.")
                 return self.path.read_bytes()
             return _open_zip(self.path).read(self.member)
         except FileNotFoundError as error:
@@ -72,14 +76,32 @@ class Source:
             raise UnreadableImageError(f"{self.name}: this member of {self.path.name} is damaged.") from error
 
 
-def list_sources(inputs: Sequence[str | Path], stdin: TextIO | None = None, any_view: bool = False) -> list[Source]:
+def list_sources(
+    inputs: Sequence[str | Path],
+    stdin: TextIO | None = None,
+    progress: Progress | None = None,
+    any_view: bool = False,
+) -> list[Source]:
     """Return the images that `inputs` name, in order, each once, with unique names.
 
     An input is a file, a folder (searched recursively, in order of path), a glob, a zip, or "-": a list of such
     paths, one a line, on `stdin`. Inside folders and zips, files that are no image by name or DICOM prefix are left
-    out; a file that is named itself is always taken. `any_view` takes also what DICOM tags call no frontal chest.
-    Raises InputError if an input does not exist or holds no image.
+    out, and so are pipes, devices and what lies on another file system than the folder; a file that is named itself is
+    always taken. `progress` shows a search that takes long; `any_view` takes also what DICOM tags call no frontal
+    chest. Raises InputError if an input does not exist or holds no image.
     """
+    search = Search(progress)
+    try:
+        found = _find(inputs, stdin, search)
+    finally:
+        search.finish()
+    if not found:
+        raise InputError("No input was given; name an image, a folder, a glob or a zip.")
+    listed = _unique_names(_without_repeats(found))
+    return [replace(source, any_view=True) for source in listed] if any_view else listed
+
+
+def _find(inputs: Sequence[str | Path], stdin: TextIO | None, search: Search) -> list[Source]:
     found: list[Source] = []
     for given in inputs:
         if str(given) == "-":
@@ -90,63 +112,59 @@ def list_sources(inputs: Sequence[str | Path], stdin: TextIO | None = None, any_
             if not paths:
                 raise InputError("Expected a list of image paths on standard input, one a line, and found none.")
             for line in paths:
-                found.extend(_expand(line))
+                found.extend(_expand(line, search))
         else:
-            found.extend(_expand(given))
-    if not found:
-        raise InputError("No input was given; name an image, a folder, a glob or a zip.")
-    listed = _unique_names(_without_repeats(found))
-    return [replace(source, any_view=True) for source in listed] if any_view else listed
+            found.extend(_expand(given, search))
+    return found
 
 
-def _expand(given: str | Path) -> list[Source]:
+def _expand(given: str | Path, search: Search) -> list[Source]:
     path = Path(given)
     with suppress(RuntimeError):  # of ~name where there is no such user: a file may be called so
         path = path.expanduser()
+    before, where = search.looked_at, f"in {given}"
     if path.is_dir():
-        sources = _in_folder(path)
+        sources = _in_folder(path, search)
+        where = f"among the {search.looked_at - before:,} files in {given}"
         expected = "DICOM files or pictures"
-    elif path.is_file():
+    elif is_data(path):
         suffix = path.suffix.lower()
         if suffix in IMAGE_SUFFIXES or (suffix != ".zip" and not zipfile.is_zipfile(path)):
             return [Source(path)]
         sources = _in_zip(path)
         expected = "DICOM files or pictures as members"
+    elif path.exists():
+        raise InputError(f"{given} is {_what_is(path)}; name an image, a folder, a glob or a zip.")
     elif glob.has_magic(str(given)):
-        sources = [source for match in sorted(glob.glob(str(path), recursive=True)) for source in _expand_match(match)]
+        matches = sorted(glob.glob(str(path), recursive=True))
+        sources = [source for match in matches for source in _expand_match(Path(match), search)]
         expected = "files that match"
     else:
         raise InputError(f"{given} does not exist; name an image, a folder, a glob or a zip.")
     if not sources:
-        raise InputError(f"No image was found in {given}; expected {expected}.")
+        raise InputError(f"No image was found {where}; expected {expected}.")
     return sources
 
 
-def _expand_match(match: str) -> list[Source]:
-    path = Path(match)
+def _expand_match(path: Path, search: Search) -> list[Source]:
     if path.is_dir():
-        return _in_folder(path)
-    return _expand(path)
+        return _in_folder(path, search)
+    return _expand(path, search) if is_data(path) else []
 
 
-def _in_folder(folder: Path) -> list[Source]:
+def _what_is(path: Path) -> str:
+    kinds = ((path.is_dir, "a folder"), (path.is_fifo, "a pipe"), (path.is_socket, "a socket"))
+    devices = ((path.is_char_device, "a device"), (path.is_block_device, "a device"))
+    return next((what for is_it, what in (*kinds, *devices) if is_it()), "no file that is kept")
+
+
+def _in_folder(folder: Path, search: Search) -> list[Source]:
     sources = []
-    for path in sorted(_walk(folder)):
+    for path in search.files(folder):
         if _is_image(path.name, partial(_head, path)):
             sources.append(Source(path, name=path.relative_to(folder).as_posix()))
-    return sources
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    seen: set[str] = set()  # a link to a folder above would never end
-    for root, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
-        yield from (Path(root, name) for name in files)
+            search.found += 1
+    return sorted(sources, key=lambda source: source.path)
 
 
 def _head(path: Path) -> bytes:

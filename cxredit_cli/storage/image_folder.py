@@ -45,7 +45,7 @@ def open_images(
     if not os.access(real.parent, os.W_OK):
         beside = Path(tempfile.gettempdir()) / f"cxredit-{hashlib.sha256(os.fsencode(real)).hexdigest()[:12]}-{name}"
     progress = progress or SilentProgress()
-    report = prepare(list_sources([path]), beside, options, progress=progress, workers=workers)
+    report = prepare(list_sources([path], progress=progress), beside, options, progress=progress, workers=workers)
     for skipped, reason in report.unreadable:
         progress.message(f"{skipped}: {reason}")
     return Dataset(beside)
