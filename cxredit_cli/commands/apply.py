@@ -281,8 +281,11 @@ def _document(report: "ApplyReport", output: Path, direction: Path) -> dict[str,
 
 def _print(report: "ApplyReport", output: Path) -> None:
     for row in report.rows[:SHOWN]:
-        fidelity = f"reconstruction {float(row['psnr']):.1f} dB, SSIM {float(row['ssim']):.3f}, " if row["psnr"] else ""
-        change = f"edit changes {float(row['mean_abs_change']):.2%} of the grey range on average"
+        known = [f"{float(row['psnr']):.1f} dB"] if row["psnr"] else []
+        known += [f"SSIM {float(row['ssim']):.3f}"] if row["ssim"] else []
+        fidelity = f"reconstruction {', '.join(known)}, " if known else ""
+        share = f"{float(row['mean_abs_change']):.2%}" if row["mean_abs_change"] else "an unknown part"
+        change = f"edit changes {share} of the grey range on average"
         reached = f"CTR {row['reconstruction_ctr']} to {row['ctr']}, " if row["target_ctr"] else ""
         stdout.print(f"{output / row['file']}: {reached}{fidelity}{change}", markup=False)
     if len(report.rows) > SHOWN:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cxredit_cli.atomic import refuse_folders
 from cxredit_cli.errors import CxreditError, InputError, MismatchError
 from cxredit_cli.storage.hdf5 import open_hdf5, replace_hdf5, sync
+from cxredit_cli.storage.typed_values import typed
 
 SCHEMA = "cxredit-codes"
 VERSION = 1
@@ -119,6 +120,7 @@ def read_codes(path: Path) -> Codes:
         w = np.asarray(file["w"][:count], dtype=np.float32)
         source = list(file["source"].asstr()[:count])
         psnr, ssim = (np.asarray(file[name][:count], dtype=np.float32) for name in ("psnr", "ssim"))
+        _check_pictures(file, header)
         suspect, righted = ([*file[name].asstr()[:count]] if name in file else [""] * count for name in NOTES)
         if w.shape != (count, header.num_ws, header.w_dim) or not len(source) == len(psnr) == len(ssim) == count:
             raise ValueError("its arrays have different lengths")
@@ -319,8 +321,26 @@ def _read_header(file: h5py.File) -> CodesHeader:
         if field.name == "noise_shapes":
             values[field.name] = tuple((int(height), int(width)) for height, width in value)
         else:
-            values[field.name] = value if isinstance(value, str) else int(value)
-    return CodesHeader(**values)
+            values[field.name] = value
+    header = typed(CodesHeader, values)
+    if header.num_ws < 1 or header.w_dim < 1 or header.resolution < 1:
+        raise ValueError("its header speaks of codes or pictures without size")
+    return header
+
+
+def _check_pictures(file: h5py.File, header: CodesHeader) -> None:
+    """Raise ValueError unless pictures, noise and tuning, which stay on disk, have the shapes that the header says."""
+    side, count = header.resolution, int(file["count"][()])
+    shapes: dict[str, tuple[int, ...]] = {"original": (side, side)}
+    shapes |= {f"noise/{i}": shape for i, shape in enumerate(header.noise_shapes)}
+    if header.tuning_size:
+        shapes["tuning"] = (header.tuning_size,)
+    if len(file.get("noise", ())) != len(header.noise_shapes):
+        raise ValueError(f"it has {len(file.get('noise', ()))} layers of noise, not {len(header.noise_shapes)}")
+    for name, shape in shapes.items():
+        column = file[name]
+        if column.shape[1:] != shape or len(column) < count or column.dtype.kind not in "uf":
+            raise ValueError(f"{name} has the shape {list(column.shape)}")
 
 
 def _check_same(path: Path, found: CodesHeader, header: CodesHeader) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxredit_cli.errors import InputError, MismatchError
+from cxredit_cli.storage.hdf5 import DAMAGE, open_hdf5
+from cxredit_cli.storage.typed_values import typed
 
 SCHEMA, VERSION = "cxredit-dataset", 1
 Split = Literal["train", "val"]
@@ -20,6 +23,16 @@ def split_of(patient_id: str, val_fraction: float, seed: int) -> Split:
     """Return the split of a patient. It depends on nothing else, so it stays when images are added."""
     digest = hashlib.sha256(f"{seed}:{patient_id}".encode()).digest()
     return "val" if int.from_bytes(digest[:8], "big") / 2**64 < val_fraction else "train"
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a dataset says of how it was made, and others rely on."""
+
+    version: int
+    fit: str
+    seed: int
+    val_fraction: float
 
 
 class Dataset:
@@ -39,9 +52,13 @@ class Dataset:
                 self._shape: tuple[int, int, int] = images.shape
                 self._dtype = images.dtype
                 self._offset: int | None = images.id.get_offset()
-        except OSError as error:
-            raise InputError(f"{path} is no readable dataset; make it again with `cxredit prepare`.") from error
-        if int(self.attributes["version"]) > VERSION:
+            made = typed(_Made, {name: self.attributes[name] for name in _Made.__annotations__})
+            if len(self._shape) != 3 or self._shape[1] != self._shape[2] or self._dtype not in (np.uint8, np.uint16):
+                raise ValueError(f"its images are {self._dtype} of shape {list(self._shape)}")
+        except DAMAGE as error:
+            reason = f" ({error})" if isinstance(error, ValueError | LookupError) else ""
+            raise InputError(f"{path} is no readable dataset{reason}; make it again with `cxredit prepare`.") from error
+        if made.version > VERSION:
             raise MismatchError(
                 f"{path} has version {self.attributes['version']} of the dataset format and this cxredit reads "
                 f"{VERSION}; update cxredit."
@@ -108,8 +125,11 @@ class Dataset:
     @cached_property
     def columns(self) -> dict[str, list[str]]:
         """Every column of the label table, by its header."""
-        with h5py.File(self.path, "r") as file:
-            return {column.attrs["header"]: list(column.asstr()[:]) for column in file["columns"].values()}
+        with open_hdf5(self.path, SCHEMA, VERSION) as file:
+            columns = {str(column.attrs["header"]): list(column.asstr()[:]) for column in file["columns"].values()}
+            if any(len(values) != len(self) for values in columns.values()):
+                raise ValueError("its columns have another length than its images")
+            return columns
 
     def has_label(self, label: str) -> NDArray[np.bool_]:
         """Return for each image whether `label` is among its labels."""
@@ -127,8 +147,11 @@ class Dataset:
         return np.flatnonzero(keep)
 
     def _strings(self, name: str) -> list[str]:
-        with h5py.File(self.path, "r") as file:
-            return list(file[name].asstr()[:])
+        with open_hdf5(self.path, SCHEMA, VERSION) as file:
+            values = list(file[name].asstr()[:])
+            if len(values) != len(self):
+                raise ValueError(f"'{name}' has another length than its images")
+            return values
 
 
 def is_prepared(path: str | Path) -> bool:

@@ -8,8 +8,9 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,7 @@ from cxredit_cli.storage.hdf5 import open_hdf5, replace_hdf5
 
 SCHEMA = "cxredit-direction"
 VERSION = 1
+D = TypeVar("D", list[Any], dict[str, Any])
 Carried = Literal["border", "tone"]  # how an edit is carried to a film: the heart's border moves, or tone is added
 
 
@@ -73,8 +75,9 @@ def read_direction(path: Path) -> Direction:
     with open_hdf5(path, SCHEMA, VERSION) as file:
         vector = np.asarray(file["direction"][()], dtype=np.float32)
         texts = {name: str(file.attrs[name]) for name in ("name", "method", "fingerprint", "model")}
-        sources, statistics = (json.loads(file[name].asstr()[()]) for name in ("sources", "statistics"))
-        calibration = json.loads(file["calibration"].asstr()[()]) if "calibration" in file else {}
+        sources, statistics = _document(file, "sources", list), _document(file, "statistics", dict)
+        calibration = _document(file, "calibration", dict) if "calibration" in file else {}
+        _check_calibration(calibration)
     norm = float(np.linalg.norm(vector.astype(np.float64)))
     if vector.ndim != 2 or not abs(norm - 1) < 1e-3:
         raise InputError(
@@ -82,6 +85,23 @@ def read_direction(path: Path) -> Direction:
             f"{norm:.3g}; make it again with `cxredit direction` or `cxredit lda`."
         )
     return Direction(direction=vector, sources=sources, statistics=statistics, calibration=calibration, **texts)
+
+
+def _document(file: h5py.File, name: str, kind: type[D]) -> D:
+    """JSON of a file, a list or an object; raises ValueError for anything else."""
+    document = json.loads(file[name].asstr()[()])
+    if not isinstance(document, kind):
+        raise ValueError(f"its {name} are no {'list' if kind is list else 'object'} of JSON")
+    return document
+
+
+def _check_calibration(calibration: dict[str, Any]) -> None:
+    for name, part in calibration.items():
+        if not isinstance(part, dict):
+            raise ValueError(f"{name} of its calibration is no object of JSON")
+        slope = part.get("slope")
+        if isinstance(slope, bool) or not (slope is None or isinstance(slope, int | float)):
+            raise ValueError(f"the slope of its calibration ({name}) is no number")
 
 
 def find_direction(path: Path | None, model: Path) -> Path:

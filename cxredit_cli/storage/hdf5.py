@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from cxredit_cli.atomic import refuse_folders
 from cxredit_cli.errors import CxreditError, InputError
@@ -53,6 +54,8 @@ def check_schema(file: h5py.File, path: Path, schema: str, version: int) -> None
     if found != schema:
         kind = f"a {found} file" if isinstance(found, str) and found in MAKERS else "an HDF5 file of another program"
         raise InputError(f"{path} is {kind}, but a {schema} file is expected; make one with `{MAKERS[schema]}`.")
+    if not isinstance(file.attrs.get("version"), np.integer):
+        raise ValueError("its version is no whole number")
     if int(file.attrs["version"]) > version:
         raise InputError(
             f"{path} has version {int(file.attrs['version'])} of the {schema} format and this cxredit reads up to "

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +18,13 @@ from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfi
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
 from cxredit_cli.radiographs.sources import printable
+from cxredit_cli.storage.typed_values import typed
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
 SCHEMA_VERSION = 1
 Part = str
-T = TypeVar("T")
+N = TypeVar("N", bound=torch.nn.Module)
+MOST_OF_A_NETWORK = 2**17  # channels, layers, pixels a side
 GENERATOR, DISCRIMINATOR, ENCODER = "generator", "discriminator", "encoder"
 
 
@@ -68,20 +70,21 @@ def load_model(
     folder = find_model(path)
     info = read_info(folder)
     weights = _read_weights(folder / "generator.safetensors")
-    generator = Generator(_config(GeneratorConfig, info, GENERATOR, folder))
+    generator = _build(Generator, GeneratorConfig, info, GENERATOR, folder)
     model = Model(folder, generator, fingerprint(weights), info)
     _load(generator, weights, folder)
     # model.json is written last, so what it does not name was not finished.
     if ENCODER in parts and ENCODER in info:
-        if info["encoder_for"] != model.fingerprint:
+        owner = info.get("encoder_for")
+        if owner != model.fingerprint:
             raise MismatchError(
-                f"The encoder in {folder} was trained for the generator {info['encoder_for']}, but the generator there "
-                f"is {model.fingerprint} now; run `cxredit train-encoder` again, or delete the encoder's entries."
+                f"The encoder in {folder} was trained for the generator {owner}, but the generator there is "
+                f"{model.fingerprint} now; run `cxredit train-encoder` again, or delete the encoder's entries."
             )
-        model.encoder = Encoder(_config(EncoderConfig, info, ENCODER, folder))
+        model.encoder = _build(Encoder, EncoderConfig, info, ENCODER, folder)
         _load(model.encoder, _read_weights(folder / "encoder.safetensors"), folder)
     if DISCRIMINATOR in parts and DISCRIMINATOR in info:
-        model.discriminator = Discriminator(_config(DiscriminatorConfig, info, DISCRIMINATOR, folder))
+        model.discriminator = _build(Discriminator, DiscriminatorConfig, info, DISCRIMINATOR, folder)
         _load(model.discriminator, _read_weights(folder / "discriminator.safetensors"), folder)
     for network in (model.generator, model.encoder, model.discriminator):
         if network is not None:
@@ -147,10 +150,10 @@ def _merge_info(folder: Path, info: Mapping[str, Any]) -> None:
         partial.write_text(json.dumps(merged, indent=2) + "\n")
 
 
-def _config(kind: type[T], info: Mapping[str, Any], part: Part, folder: Path) -> T:
+def _build(network: Callable[[Any], N], kind: type[Any], info: Mapping[str, Any], part: Part, folder: Path) -> N:
     try:
-        return kind(**info[part])
-    except (KeyError, TypeError) as error:
+        return network(typed(kind, dict(info[part]), most=MOST_OF_A_NETWORK))
+    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise InputError(f"{folder / 'model.json'}: the entry '{part}' does not describe a {part} ({error}).") from None
 
 

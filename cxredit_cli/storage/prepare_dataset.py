@@ -27,6 +27,7 @@ from cxredit_cli.radiographs.geometry import Fit
 from cxredit_cli.radiographs.read_many import Result, read_all
 from cxredit_cli.radiographs.sources import Source
 from cxredit_cli.storage.dataset import SCHEMA, VERSION, split_of
+from cxredit_cli.storage.hdf5 import DAMAGE
 from cxredit_cli.storage.labels import AMBIGUOUS, LabelTable
 
 WAITING, DONE, FAILED = 0, 1, 2
@@ -222,8 +223,8 @@ def _key(planned: Plan, options: Options, table: LabelTable | None) -> str:
 def _opens_with(path: Path, key: str) -> bool:
     try:
         with h5py.File(path, "r") as file:
-            return bool(file.attrs.get("preparation") == key)
-    except OSError:
+            return bool(file.attrs.get("preparation") == key) and isinstance(json.loads(file.attrs["skipped"]), dict)
+    except DAMAGE:
         return False
 
 

@@ -181,7 +181,7 @@ def test_unreadable_images_are_left_out_and_named(data, tmp_path):
     table = read_labels(folder / "labels.csv")
     report = prepare(list_sources([folder]), tmp_path / "d.h5", Options(), table, workers=1)
     assert report.unreadable == [
-        ("00001336_000.png", "it is no PNG, JPEG, TIFF or DICOM image, or only the beginning of one."),
+        ("00001336_000.png", "it is no DICOM file, JPEG, TIFF or DICOM image, or only the beginning of one."),
         ("00001339_000.png", "the file is truncated or damaged; copy it again from where it came."),
     ]
     assert report.skipped == {"unreadable": 2}
@@ -196,7 +196,7 @@ def test_unreadable_images_are_left_out_and_named(data, tmp_path):
 
 def test_nothing_readable_leaves_nothing(tmp_path):
     (tmp_path / "a.png").write_text("no image")
-    with pytest.raises(InputError, match=r"None of the 1 images could be read; the first is a\.png: it is no PNG"):
+    with pytest.raises(InputError, match=r"None of the 1 images could be read; the first is a\.png: it is no DICOM"):
         prepare(list_sources([tmp_path / "a.png"]), tmp_path / "d.h5", Options())
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
