@@ -11,6 +11,7 @@ from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json,
 from cxredit_cli.commands.direction_report import document, print_found, print_left_out
 from cxredit_cli.commands.options import (
     BATCH,
+    LABELS_HELP,
     STEPS,
     AnatomyOption,
     BatchOption,
@@ -22,6 +23,7 @@ from cxredit_cli.commands.options import (
     SeedOption,
     SpaceOption,
     StepsOption,
+    UncertainOption,
 )
 
 if TYPE_CHECKING:
@@ -87,8 +89,9 @@ def find(
         typer.Option(help="Codes of labelled images; with --pairs, codes of those images.", rich_help_panel=CODES),
     ] = None,
     labels: Annotated[
-        Path, typer.Option(help="Table of labels: a CSV, or a dataset of `prepare`.", rich_help_panel=CODES)
+        Path, typer.Option(help=f"{LABELS_HELP}; or a dataset of `prepare`.", rich_help_panel=CODES)
     ] = Path("dataset.h5"),
+    uncertain: UncertainOption = "skip",
     positive: Annotated[str, typer.Option(help="The direction leads to it.", rich_help_panel=CODES)] = "Cardiomegaly",
     negative: Annotated[str, typer.Option(help="The direction leads from it.", rich_help_panel=CODES)] = "No Finding",
     folds: Annotated[int, typer.Option(help="Parts to hold out in turn, by patient.", rich_help_panel=CODES)] = 5,
@@ -148,7 +151,7 @@ def find(
         found, warning, failed = many.direction, many.warning, many.failed
     elif codes is not None:
         found, cohort = _from_codes(
-            codes, labels, (positive, negative), how, control or [], folds, seed, name, anatomy, device
+            codes, labels, uncertain, (positive, negative), how, control or [], folds, seed, name, anatomy, device
         )
     else:
         loaded = _load(model, device)
@@ -233,6 +236,7 @@ def _from_measure(
 def _from_codes(
     path: Path,
     labels: Path,
+    uncertain: str,
     classes: tuple[str, str],
     how: str | None,
     control: list[str],
@@ -249,9 +253,10 @@ def _from_codes(
     from cxredit_cli.storage.anatomy_network import load_anatomy
     from cxredit_cli.storage.codes import read_codes
     from cxredit_cli.storage.dataset_labels import read_label_table
+    from cxredit_cli.storage.labels import check_uncertain
 
     chosen = check_method(how or "lda")
-    held, table = read_codes(path), read_label_table(labels)
+    held, table = read_codes(path), read_label_table(labels, check_uncertain(uncertain))
     cohort = choose_cohort(held.source, table, *classes)
     progress = ConsoleProgress()
     columns = control_columns(

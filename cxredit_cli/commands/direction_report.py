@@ -82,7 +82,8 @@ def print_left_out(cohort: "Cohort") -> None:
         stderr.print("The labels name no patients, so each image counts as its own patient.")
     if cohort.neither:
         stderr.print(f"{cohort.neither} codes have neither label and are left out.")
-    for names, why in ((cohort.unlabelled, "have no label"), (cohort.both, "have both labels")):
+    unsure = (cohort.uncertain, "have a label that is uncertain (--uncertain counts them)")
+    for names, why in ((cohort.unlabelled, "have no label"), (cohort.both, "have both labels"), unsure):
         if names:
             shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
             stderr.print(f"{len(names)} codes {why} and are left out: {shown}", markup=False)

@@ -9,6 +9,7 @@ from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 from cxredit_cli.commands.options import (
     BATCH,
     INPUT,
+    LABELS_HELP,
     STEPS,
     BatchOption,
     DeviceOption,
@@ -21,6 +22,7 @@ from cxredit_cli.commands.options import (
     SpaceOption,
     StepsOption,
     SweepOption,
+    UncertainOption,
 )
 
 if TYPE_CHECKING:
@@ -104,8 +106,9 @@ def command(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="Table of labels for --separability: a CSV, or a dataset of `prepare`. Default: --images."),
+        typer.Option(help=f"{LABELS_HELP}; or a dataset of `prepare`. For --separability. Default: --images."),
     ] = None,
+    uncertain: UncertainOption = "skip",
     positive: Annotated[str, typer.Option(help="Label of the one class for --separability.")] = "Cardiomegaly",
     negative: Annotated[str, typer.Option(help="Label of the other class for --separability.")] = "No Finding",
     control: Annotated[
@@ -224,8 +227,9 @@ def command(
     if separability and codes and labelled is not None:
         from cxredit_cli.evaluation.separability_study import evaluate_separability
         from cxredit_cli.storage.dataset_labels import read_label_table
+        from cxredit_cli.storage.labels import check_uncertain
 
-        table = read_label_table(labelled)
+        table = read_label_table(labelled, check_uncertain(uncertain))
         report["separability"] = []
         for path in codes:
             some = read_codes(path)

@@ -7,7 +7,7 @@ import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 from cxredit_cli.commands.direction_report import print_left_out
-from cxredit_cli.commands.options import JsonOption, SeedOption
+from cxredit_cli.commands.options import LABELS_HELP, JsonOption, SeedOption, UncertainOption
 
 if TYPE_CHECKING:
     from cxredit_cli.separability.lda import Separability
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 def command(
     codes: Annotated[Path, typer.Argument(help="Codes of labelled images, from `cxredit invert`.")] = Path("codes.h5"),
-    labels: Annotated[
-        Path, typer.Option(help="CSV of NIH ChestX-ray14, of CheXpert, or with name and label columns; or dataset.h5.")
-    ] = Path("dataset.h5"),
+    labels: Annotated[Path, typer.Option(help=f"{LABELS_HELP}; or a dataset of `prepare`.")] = Path("dataset.h5"),
+    uncertain: UncertainOption = "skip",
     positive: Annotated[str, typer.Option(help="The label of the one class.")] = "Cardiomegaly",
     negative: Annotated[str, typer.Option(help="The label of the other class.")] = "No Finding",
     folds: Annotated[int, typer.Option(help="Parts to hold out in turn; a patient is never divided.")] = 5,
@@ -39,12 +38,13 @@ def command(
     from cxredit_cli.storage.codes import read_codes
     from cxredit_cli.storage.dataset_labels import read_label_table
     from cxredit_cli.storage.directions import Direction, write_direction
+    from cxredit_cli.storage.labels import check_uncertain
 
     refuse_folders(output, plot)
     if plot.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise InputError(f"--plot must end in .png, .pdf or .svg, but it is {plot}.")
     held = read_codes(codes)
-    cohort = choose_cohort(held.source, read_label_table(labels), positive, negative)
+    cohort = choose_cohort(held.source, read_label_table(labels, check_uncertain(uncertain)), positive, negative)
     w = held.w[cohort.rows]
     found = lda(w, cohort.positive, cohort.patients, folds, permutations, seed, ConsoleProgress())
     figures = found.figures() | {"positive": positive, "negative": negative, "seed": seed}
@@ -55,6 +55,7 @@ def command(
     title = f"{positive} against {negative}: {held.header.method}, {held.header.space}, model {held.header.model}"
     plot_separability(plot, found, cohort.positive, (negative, positive), title)
     left_out = {"without_label": len(cohort.unlabelled), "with_both": len(cohort.both), "with_neither": cohort.neither}
+    left_out["uncertain"] = len(cohort.uncertain)
     if json:
         found_elsewhere = {"left_out": left_out, "patients_known": cohort.patients_known}
         print_json(figures | found_elsewhere | {"direction": str(output), "plot": str(plot)})

@@ -72,6 +72,16 @@ FitOption = Annotated[
         rich_help_panel=INPUT,
     ),
 ]
+LABELS_HELP = "Table of labels: NIH's, CheXpert's, MIMIC-CXR's, PadChest's, VinDr's, RSNA's, NVlabs' or a plain one"
+UncertainOption = Annotated[
+    str,
+    typer.Option(
+        "--uncertain",
+        help="What a label counts as that the table calls uncertain (CheXpert's -1): skip (the image belongs to "
+        "neither class), present or absent.",
+        rich_help_panel=INPUT,
+    ),
+]
 AnyViewOption = Annotated[
     bool,
     typer.Option(

@@ -42,7 +42,7 @@ def control_columns(
         elif name.lower() == "view":
             columns[name] = [row.view for row in rows]
         elif name in table.label_names:
-            columns[name] = [str(int(name in row.labels)) for row in rows]
+            columns[name] = ["" if name in row.uncertain else str(int(name in row.labels)) for row in rows]
         elif name in ("psnr", "ssim"):
             columns[name] = [_cell(value) for value in getattr(codes, name)[cohort.rows]]
         elif name in MEASURES:

@@ -10,6 +10,7 @@ from torch import Tensor
 from cxredit_cli.anatomy.outlines import normalise, resize
 from cxredit_cli.networks.intake import ORIENTATIONS, SIGNS, IntakeNetwork, turned
 from cxredit_cli.radiographs.layout import AS_IT_IS, LIES, MIRRORED, Righting, turn
+from cxredit_cli.radiographs.read_many import LOOKS
 from cxredit_cli.storage.intake_network import TrainedIntake
 
 KINDS = ("no frontal chest", "turned", "mirrored", "negative", "cut off", "small child")
@@ -25,15 +26,20 @@ class Verdict:
     righting: Righting = AS_IT_IS  # what would right it
 
     @property
+    def short(self) -> str:
+        """What is wrong, in a word or a few."""
+        return self.righting.words or self.kind
+
+    @property
     def words(self) -> str:
         """For the user: "it looks mirrored"; "" where it is fine."""
         if self.righting:
-            return f"it looks {self.righting.words}"
+            return f"{LOOKS}{self.righting.words}"
         return {
             "": "",
-            "no frontal chest": "it looks like no frontal chest radiograph",
-            "cut off": "much of the lungs looks cut off",
-            "small child": "it looks like a small child's",
+            "no frontal chest": f"{LOOKS}like no frontal chest radiograph",
+            "cut off": f"{LOOKS}cut off, without much of the lungs",
+            "small child": f"{LOOKS}like a child's",
         }[self.kind]
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 # What was done to an upright film: mirrored left to right first (4 to 7), then turned by quarters anticlockwise.
 LIES = (
-    *("upright", "turned by 90 degrees anticlockwise", "upside down", "turned by 90 degrees clockwise", "mirrored"),
-    *("mirrored and turned by 90 degrees anticlockwise", "mirrored and upside down"),
-    "mirrored and turned by 90 degrees clockwise",
+    *("upright", "turned a quarter left", "upside down", "turned a quarter right", "mirrored"),
+    *("mirrored and turned a quarter left", "mirrored and upside down"),
+    "mirrored and turned a quarter right",
 )
 MIRRORED = 4
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from typing import Protocol
 
 import numpy as np
 
@@ -19,8 +20,17 @@ from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.radiographs.sources import Source
 
 BATCH = 32
+LOOKS = "it looks "  # how the reason begins of an image that was read and is left out for what it shows
 FEW = 64  # so few are read sooner than processes start
 Result = tuple[int, bytes | None, str]  # index, pixels or None, how it was read or why it could not be
+
+
+class Reader(Protocol):
+    """Reads images: `read_all`, or one that looks at each before it goes on."""
+
+    def __call__(
+        self, pairs: Sequence[tuple[int, Source]], resolution: int, fit: Fit, bits: int, workers: int | None = None
+    ) -> Iterator[Result]: ...
 
 
 def read_all(

@@ -24,6 +24,7 @@ class Cohort:
     unlabelled: list[str]  # sources that no row, or several rows, of the table fit
     both: list[str]  # sources with the positive and the negative label
     neither: int  # labelled sources with neither
+    uncertain: list[str]  # sources that the table says may have one of the labels: they belong to neither class
     table_rows: list[int]  # [M] their rows of the label table
     patients_known: bool  # False: the table names no patients, so each image counts as its own
 
@@ -39,6 +40,7 @@ def choose_cohort(sources: Sequence[str], table: LabelTable, positive: str, nega
     table_rows: list[int] = []
     unlabelled: list[str] = []
     both: list[str] = []
+    uncertain: list[str] = []
     neither = 0
     for index, source in enumerate(sources):
         found = table.find(PurePosixPath(source).parts)
@@ -47,7 +49,9 @@ def choose_cohort(sources: Sequence[str], table: LabelTable, positive: str, nega
             continue
         row = table.rows[found]
         is_positive, is_negative = positive in row.labels, negative in row.labels
-        if is_positive and is_negative:
+        if positive in row.uncertain or negative in row.uncertain:
+            uncertain.append(source)
+        elif is_positive and is_negative:
             both.append(source)
         elif is_positive or is_negative:
             rows.append(index)
@@ -69,6 +73,7 @@ def choose_cohort(sources: Sequence[str], table: LabelTable, positive: str, nega
         unlabelled=unlabelled,
         both=both,
         neither=neither,
+        uncertain=uncertain,
         table_rows=table_rows,
         patients_known=any(row.patient_id not in ("", row.name) for row in table.rows),
     )

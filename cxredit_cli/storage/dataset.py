@@ -113,6 +113,14 @@ class Dataset:
         return self._strings("labels")
 
     @cached_property
+    def uncertain(self) -> list[str]:
+        """The labels of each image that its table calls uncertain, as "A|B"; "" in datasets of older versions."""
+        with open_hdf5(self.path, SCHEMA, VERSION) as file:
+            if "uncertain" not in file:
+                return [""] * len(self)
+        return self._strings("uncertain")
+
+    @cached_property
     def splits(self) -> list[str]:
         """train or val."""
         return self._strings("split")

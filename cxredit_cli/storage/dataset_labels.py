@@ -1,20 +1,25 @@
-"""Labels from a CSV or from a dataset that was prepared with one."""
+"""Labels from a table or from a dataset that was prepared with one."""
 
 from pathlib import Path
 
 from cxredit_cli.storage.dataset import Dataset
-from cxredit_cli.storage.labels import LabelRow, LabelTable, read_labels
+from cxredit_cli.storage.label_styles import LabelRow
+from cxredit_cli.storage.labels import LabelTable, Uncertain, read_labels
 
 
-def read_label_table(path: Path) -> LabelTable:
-    """Read labels from a CSV, or from a dataset that `cxredit prepare` made."""
+def read_label_table(path: Path, uncertain: Uncertain = "skip") -> LabelTable:
+    """Read labels from a table, or from a dataset that `cxredit prepare` made."""
     if path.suffix.lower() not in (".h5", ".hdf5"):
-        return read_labels(path)
+        return read_labels(path, uncertain)
     dataset = Dataset(path)
-    columns = zip(dataset.names, dataset.labels, dataset.patient_ids, dataset.views, strict=True)
+    columns = zip(dataset.names, dataset.labels, dataset.uncertain, dataset.patient_ids, dataset.views, strict=True)
     cells: list[tuple[str, ...]] = list(zip(*dataset.columns.values(), strict=True)) or [()] * len(dataset)
     rows = [
-        LabelRow(name, tuple(label for label in labels.split("|") if label), patient, view, values)
-        for (name, labels, patient, view), values in zip(columns, cells, strict=True)
+        LabelRow(name, _split(labels), patient, view, values, _split(uncertain_labels))
+        for (name, labels, uncertain_labels, patient, view), values in zip(columns, cells, strict=True)
     ]
-    return LabelTable("dataset", tuple(dataset.columns), rows)
+    return LabelTable("dataset", tuple(dataset.columns), rows).settled(uncertain)
+
+
+def _split(labels: str) -> tuple[str, ...]:
+    return tuple(label for label in labels.split("|") if label)

@@ -1,58 +1,28 @@
-"""Label tables: the CSVs of NIH ChestX-ray14 and CheXpert, and plain ones, as rows of one kind."""
+"""Label tables: the CSVs of the field as rows of one kind, and the row of each image."""
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Literal, get_args
 
 from cxredit_cli.errors import InputError
+from cxredit_cli.radiographs.sources import IMAGE_SUFFIXES
+from cxredit_cli.storage.label_styles import CHEXPERT_PATIENT, LabelRow, rows_of_nvlabs, rows_of_table
 from cxredit_cli.storage.tables import read_csv
 
-CHEXPERT_OBSERVATIONS = (
-    "No Finding",
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
-)
-PLAIN_HEADERS = {
-    "name": ("name", "file", "filename", "file_name", "image", "path", "image_id"),
-    "labels": ("label", "labels", "finding", "findings"),
-    "patient_id": ("patient_id", "patientid", "patient", "subject_id"),
-    "view": ("view", "view_position", "viewposition", "projection"),
-}
-CHEXPERT_PATIENT = re.compile(r"patient\d+")
 AMBIGUOUS = -1
-
-
-@dataclass(frozen=True, slots=True)
-class LabelRow:
-    """What a table says of one image. Labels are those that are present; "" stands for what the table leaves open."""
-
-    name: str
-    labels: tuple[str, ...]
-    patient_id: str
-    view: str  # "PA", "AP", "LATERAL" or as the table writes it, in capitals
-    values: tuple[str, ...]  # every column as it stands
+Uncertain = Literal["skip", "present", "absent"]  # what a label counts as that a table says may be present
 
 
 class LabelTable:
-    """The rows of a label CSV, found by the end of a path."""
+    """The rows of a label table, found by the end of a path."""
 
-    def __init__(self, style: str, columns: Sequence[str], rows: Sequence[LabelRow]) -> None:
-        self.style = style  # "NIH", "CheXpert" or "plain"
+    def __init__(self, style: str, columns: Sequence[str], rows: Sequence[LabelRow], of_studies: bool = False) -> None:
+        self.style = style  # such as "NIH"
         self.columns = tuple(columns)
         self.rows = tuple(rows)
-        self.label_names = tuple(sorted({label for row in rows for label in row.labels}))
+        self.of_studies = of_studies  # a row is of all images in a study's folder, not of one
+        self.label_names = tuple(sorted({label for row in rows for label in (*row.labels, *row.uncertain)}))
         self.view_names = tuple(sorted({row.view for row in rows if row.view}))
         self._with_suffix = _Ends([PurePosixPath(row.name.replace("\\", "/")).parts for row in self.rows])
         self._without_suffix = _Ends([_without_suffix(row.name) for row in self.rows])
@@ -62,6 +32,8 @@ class LabelTable:
 
         Paths are compared first with, then without the image suffix (a CSV of .png for files that are .dcm).
         """
+        if self.of_studies:
+            parts = parts[:-1]
         found = self._with_suffix.find(tuple(parts))
         if found is None:
             found = self._without_suffix.find(_without_suffix("/".join(parts)))
@@ -76,6 +48,33 @@ class LabelTable:
         ours, theirs = _without_suffix("/".join(parts)), _without_suffix(self.rows[row].name)
         agree = [a == b for a, b in zip(reversed(ours), reversed(theirs), strict=False)]
         return agree.index(False) if False in agree else len(agree)
+
+    def settled(self, uncertain: Uncertain) -> "LabelTable":
+        """The same table with labels that may be present counted as present or absent, or left open ("skip")."""
+        if uncertain == "skip":
+            return self
+        rows = [
+            replace(row, labels=(*row.labels, *row.uncertain) if uncertain == "present" else row.labels, uncertain=())
+            for row in self.rows
+        ]
+        return LabelTable(self.style, self.columns, rows, self.of_studies)
+
+    def with_images(self, images: "LabelTable") -> "LabelTable":
+        """A table of studies spread over the images that MIMIC's metadata lists; an image of no study has no label."""
+        of_study = {row.name: row for row in self.rows}
+        rows = []
+        for row in images.rows:
+            study = of_study.get(str(PurePosixPath(row.name).parent))
+            blank = ("",) * len(self.columns)
+            rows.append(
+                replace(
+                    row,
+                    labels=study.labels if study else (),
+                    uncertain=study.uncertain if study else (),
+                    values=(*(study.values if study else blank), *row.values),
+                )
+            )
+        return LabelTable(self.style, (*self.columns, *images.columns), rows)
 
 
 class _Ends:
@@ -103,77 +102,46 @@ class _Ends:
 
 def _without_suffix(path: str) -> tuple[str, ...]:
     pure = PurePosixPath(path.replace("\\", "/"))
-    known = re.fullmatch(r"\.(png|jpe?g|tiff?|dcm|dicom)", pure.suffix.lower())
-    return pure.with_suffix("").parts if known else pure.parts
+    return pure.with_suffix("").parts if pure.suffix.lower() in IMAGE_SUFFIXES else pure.parts
 
 
-def read_labels(path: Path) -> LabelTable:
-    """Read a label CSV in NIH's, CheXpert's or plain style, told apart by its header.
+def check_uncertain(word: str) -> Uncertain:
+    """Raise InputError unless the word of an option `--uncertain` is one of Uncertain."""
+    for known in get_args(Uncertain):
+        if word == known:
+            return known  # type: ignore[no-any-return]
+    raise InputError(f"--uncertain must be skip, present or absent, but it is '{word}'.")
 
-    NIH: Image Index, Finding Labels ("A|B"), Patient ID, View Position. CheXpert: Path (patient00001 in it),
-    Frontal/Lateral, AP/PA and its observations, of which 1 counts (-1 is uncertain, blank unknown). Plain: a name or
-    file column and a label column, optionally patient_id and view. Raises InputError, with the columns that were found.
+
+def read_labels(paths: Path | Sequence[Path], uncertain: Uncertain = "skip") -> LabelTable:
+    """Read a label table in any style of docs/tables.md, told apart by its columns.
+
+    Two tables together are MIMIC-CXR's labels and metadata. Labels that a table says may be present (-1 of CheXpert's
+    and MIMIC's, what fewer than half of the readers saw) count as `uncertain` says. Raises InputError, with the columns
+    that were found.
     """
-    if not Path(path).is_file():
+    given = [paths] if isinstance(paths, Path | str) else list(paths)
+    tables = [_read_one(Path(path)) for path in given]
+    if len(tables) == 1:
+        return tables[0].settled(uncertain)
+    by_style = {table.style: table for table in tables}
+    if len(tables) != 2 or set(by_style) != {"MIMIC-CXR", "MIMIC-CXR metadata"}:
+        raise InputError(
+            f"Several label tables go together only as MIMIC-CXR's labels and metadata, not as "
+            f"{' and '.join(table.style for table in tables)}."
+        )
+    return by_style["MIMIC-CXR"].with_images(by_style["MIMIC-CXR metadata"]).settled(uncertain)
+
+
+def _read_one(path: Path) -> LabelTable:
+    if not path.is_file():
         raise InputError(f"The label table {path} does not exist; give a CSV file with --labels.")
-    lines = read_csv(Path(path))
+    if path.suffix.lower() == ".json":
+        return LabelTable("NVlabs", ("name", "label"), rows_of_nvlabs(path))
+    lines = read_csv(path)
     if len(lines) < 2:
         raise InputError(f"{path} holds no rows; expected a header and one row an image.")
     header = [cell.strip() for cell in lines[0]]
-    style, parse = _detect(header, path)
     values = [tuple((line + [""] * len(header))[: len(header)]) for line in lines[1:]]
-    return LabelTable(style, header, [parse(row) for row in values])
-
-
-def _detect(header: list[str], path: Path) -> tuple[str, Callable[[tuple[str, ...]], LabelRow]]:
-    at = {name: index for index, name in reversed(list(enumerate(header)))}
-    if {"Image Index", "Finding Labels"} <= at.keys():
-        return "NIH", lambda row: _plain_row(
-            row, at["Image Index"], at["Finding Labels"], at.get("Patient ID"), at.get("View Position")
-        )
-    observations = [name for name in CHEXPERT_OBSERVATIONS if name in at]
-    if "Path" in at and observations:
-        return "CheXpert", lambda row: _chexpert_row(row, at, observations)
-    lower = {name.lower().replace(" ", "_"): index for name, index in reversed(at.items())}
-    found = {
-        field: next((lower[name] for name in names if name in lower), None) for field, names in PLAIN_HEADERS.items()
-    }
-    name, labels = found["name"], found["labels"]
-    if name is not None and labels is not None:
-        return "plain", lambda row: _plain_row(row, name, labels, found["patient_id"], found["view"])
-    raise InputError(
-        f"{path} has the columns {', '.join(header) or '(none)'}; expected NIH's (Image Index, Finding Labels), "
-        "CheXpert's (Path and its observations), or name and label with optional patient_id and view."
-    )
-
-
-def _plain_row(row: tuple[str, ...], name: int, labels: int, patient: int | None, view: int | None) -> LabelRow:
-    return LabelRow(
-        name=row[name].strip(),
-        labels=tuple(label.strip() for label in re.split(r"[|;]", row[labels]) if label.strip()),
-        patient_id="" if patient is None else row[patient].strip(),
-        view="" if view is None else row[view].strip().upper(),
-        values=row,
-    )
-
-
-def _chexpert_row(row: tuple[str, ...], at: dict[str, int], observations: list[str]) -> LabelRow:
-    path = row[at["Path"]].strip()
-    patient = CHEXPERT_PATIENT.search(path)
-    view = row[at["AP/PA"]].strip().upper() if "AP/PA" in at else ""
-    if "Frontal/Lateral" in at and row[at["Frontal/Lateral"]].strip().lower() == "lateral":
-        view = "LATERAL"
-    return LabelRow(
-        name=path,
-        labels=tuple(name for name in observations if _is_one(row[at[name]])),
-        patient_id=patient.group() if patient else "",
-        view=view,
-        values=row,
-    )
-
-
-def _is_one(cell: str) -> bool:
-    try:
-        return float(cell) == 1
-    except ValueError:
-        return False
+    style, rows = rows_of_table(header, values, path)
+    return LabelTable(style.name, header, rows, style.of_studies)

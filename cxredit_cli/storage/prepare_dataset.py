@@ -9,8 +9,9 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from io import FileIO
 from pathlib import Path
@@ -24,10 +25,11 @@ from cxredit_cli.atomic import refuse_folders, written_aside
 from cxredit_cli.errors import InputError
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs.geometry import Fit
-from cxredit_cli.radiographs.read_many import Result, read_all
+from cxredit_cli.radiographs.read_many import LOOKS, Reader, read_all
 from cxredit_cli.radiographs.sources import Source
 from cxredit_cli.storage.dataset import SCHEMA, VERSION, split_of
 from cxredit_cli.storage.hdf5 import DAMAGE
+from cxredit_cli.storage.label_styles import LabelRow
 from cxredit_cli.storage.labels import AMBIGUOUS, LabelTable
 
 WAITING, DONE, FAILED = 0, 1, 2
@@ -48,6 +50,7 @@ class Options:
     view: str | None = None  # keep this view alone
     include: tuple[str, ...] = ()  # keep images with any of these labels
     exclude: tuple[str, ...] = ()  # leave out images with any of these
+    door: str = "accept"  # what is done with images that do not look right, in words
 
     def check(self, table: LabelTable | None) -> None:
         """Raise InputError for options that are out of range or that the label table cannot serve."""
@@ -80,6 +83,7 @@ class Row:
     view: str
     labels: tuple[str, ...]
     values: tuple[str, ...]  # of the label table
+    uncertain: tuple[str, ...] = ()
 
 
 @dataclass
@@ -101,7 +105,7 @@ class Report:
     splits: dict[str, dict[str, int]]  # train and val: images, patients
     skipped: dict[str, int]  # reason: images
     skipped_names: list[tuple[str, str]]  # name, reason; empty where an earlier run had already finished
-    unreadable: list[tuple[str, str]]
+    unreadable: list[tuple[str, str]]  # also in skipped_names; without those that were left out for their looks
     rows_without_image: int
     resumed: int  # images that an earlier run had already read
 
@@ -126,15 +130,17 @@ def plan(sources: Sequence[Source], table: LabelTable | None, options: Options) 
             reason = "not in the label table"
         elif found == AMBIGUOUS:
             reason = "no row of the label table fits for certain"
-        elif owners[found] != index:
+        elif owners[found] != index and not table.of_studies:
             reason = "another image has its row"
         else:
             row = table.rows[found]
-            reason = _filtered(row.labels, row.view, options)
+            reason = _filtered(row, options)
         if reason is not None:
             result.skipped.append((source.name, reason))
         else:
-            result.rows.append(Row(source, row.patient_id or source.name, row.view, row.labels, row.values))
+            result.rows.append(
+                Row(source, row.patient_id or source.name, row.view, row.labels, row.values, row.uncertain)
+            )
     result.rows_without_image = 0 if table is None else len(table.rows) - len(owners)
     if not result.rows:
         reasons = Counter(reason for _, reason in result.skipped)
@@ -155,13 +161,16 @@ def _owners(sources: Sequence[Source], matches: Sequence[int | None], table: Lab
     return owners
 
 
-def _filtered(labels: tuple[str, ...], view: str, options: Options) -> str | None:
-    if options.view is not None and view != options.view.upper():
-        return f"view is {view or 'unknown'}"
-    if options.include and not set(options.include) & set(labels):
-        return "has none of the included labels"
-    if set(options.exclude) & set(labels):
+def _filtered(row: LabelRow, options: Options) -> str | None:
+    if options.view is not None and row.view != options.view.upper():
+        return f"view is {row.view or 'unknown'}"
+    if options.include and not set(options.include) & set(row.labels):
+        maybe = set(options.include) & set(row.uncertain)
+        return "has an included label that is uncertain" if maybe else "has none of the included labels"
+    if set(options.exclude) & set(row.labels):
         return "has an excluded label"
+    if set(options.exclude) & set(row.uncertain):
+        return "has an excluded label that is uncertain"
     return None
 
 
@@ -172,10 +181,12 @@ def prepare(
     table: LabelTable | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
+    read: Reader = read_all,
 ) -> Report:
     """Make the dataset `output` of `sources`, or carry on where an equal preparation was killed.
 
-    Images that cannot be read are left out and reported. `workers` processes read (None: one a CPU). Raises InputError.
+    Images that cannot be read are left out and reported, as are those that `read` leaves out for what they show (and
+    `options.door` stands for). `workers` processes read (None: one a CPU). Raises InputError.
     """
     refuse_folders(output)
     progress = progress or SilentProgress()
@@ -189,11 +200,12 @@ def prepare(
         output.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(partial) as aside:
             _create(aside, planned.rows, options, key, _reasons(planned.skipped), table)
-    resumed, failures = _fill(partial, planned.rows, options, progress, workers)
+    resumed, failures = _fill(partial, planned.rows, options, progress, workers, read)
     if len(failures) == len(planned.rows):
         partial.unlink()
         name, reason = failures[0]
-        raise InputError(f"None of the {len(failures)} images could be read; the first is {name}: {reason}")
+        fate = "is fit to be taken" if reason.startswith(LOOKS) else "could be read"
+        raise InputError(f"None of the {len(failures)} images {fate}; the first is {name}: {reason}")
     if failures:
         with written_aside(output) as aside:
             _copy_done(partial, aside, failures)
@@ -215,7 +227,7 @@ def _key(planned: Plan, options: Options, table: LabelTable | None) -> str:
                 stats[path] = (stat.st_size, stat.st_mtime_ns)
             except OSError:
                 stats[path] = (0, 0)  # reading it will say what is wrong
-        digest.update(repr((row.source.name, row.source.member, row.values, stats[path])).encode())
+        digest.update(repr((row.source.name, row.source.member, row.values, row.uncertain, stats[path])).encode())
     digest.update(repr(_reasons(planned.skipped)).encode())
     return digest.hexdigest()
 
@@ -250,6 +262,7 @@ def _create(
         _strings(file, "patient_id", [row.patient_id for row in rows])
         _strings(file, "view", [row.view for row in rows])
         _strings(file, "labels", ["|".join(row.labels) for row in rows])
+        _strings(file, "uncertain", ["|".join(row.uncertain) for row in rows])
         _strings(file, "split", [split_of(row.patient_id, options.val_fraction, options.seed) for row in rows])
         columns = file.create_group("columns", track_order=True)
         for index, header in enumerate(table.columns if table else ()):
@@ -277,7 +290,7 @@ def _strings(group: h5py.Group, name: str, values: Sequence[str]) -> Any:
 
 
 def _fill(
-    partial: Path, rows: Sequence[Row], options: Options, progress: Progress, workers: int | None
+    partial: Path, rows: Sequence[Row], options: Options, progress: Progress, workers: int | None, read: Reader
 ) -> tuple[int, list[tuple[str, str]]]:
     """Read what is not yet done; return how many were done before, and the names and reasons of all that failed."""
     with h5py.File(partial, "r") as file:
@@ -289,7 +302,8 @@ def _fill(
     progress.start("Preparing", len(rows), done)
     try:
         with partial.open("r+b", buffering=0) as file:
-            for index, pixels, text in _read(rows, todo, options, workers):
+            pairs = [(index, rows[index].source) for index in todo]
+            for index, pixels, text in read(pairs, options.resolution, options.fit, options.bits, workers):
                 if pixels is not None:
                     _write_at(file, offsets["images"] + index * image_bytes, pixels)
                 # Cut between characters, not inside one.
@@ -313,29 +327,31 @@ def _write_at(file: FileIO, at: int, content: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file.name))
 
 
-def _read(rows: Sequence[Row], todo: Sequence[int], options: Options, workers: int | None) -> Iterator[Result]:
-    pairs = [(index, rows[index].source) for index in todo]
-    return read_all(pairs, options.resolution, options.fit, options.bits, workers)
-
-
 def _copy_done(partial: Path, path: Path, failures: Sequence[tuple[str, str]]) -> None:
     """Write the rows of `partial` that were read to a new dataset."""
     with h5py.File(partial, "r") as old, h5py.File(path, "w") as new:
         keep = np.flatnonzero(old["done"][:] == DONE)
         new.attrs.update(old.attrs)
-        skipped = {**json.loads(old.attrs["skipped"]), UNREADABLE: len(failures)}
+        skipped = Counter(json.loads(old.attrs["skipped"]))
+        skipped.update(kind_of(reason) if reason.startswith(LOOKS) else UNREADABLE for _, reason in failures)
         new.attrs["skipped"] = json.dumps(skipped)
         images = old["images"]
         _raw(new, "images", (len(keep), *images.shape[1:]), images.dtype)
         step = max(COPY_BYTES // (images.shape[1] ** 2 * images.dtype.itemsize), 1)
         for start in range(0, len(keep), step):
             new["images"][start : start + step] = images[keep[start : start + step]]
-        for name in ("name", "patient_id", "view", "labels", "split", "reading"):
+        for name in ("name", "patient_id", "view", "labels", "uncertain", "split", "reading"):
             new.create_dataset(name, data=old[name][:][keep], dtype=old[name].dtype)
         columns = new.create_group("columns", track_order=True)
         for name, column in old["columns"].items():
             copied = columns.create_dataset(name, data=column[:][keep], dtype=column.dtype)
             copied.attrs.update(column.attrs)
+
+
+def kind_of(reason: str) -> str:
+    """What a reason has in common with others: its first part, without numbers and what stands in brackets."""
+    first = re.split(r"[;:]", reason)[0]
+    return " ".join(re.sub(r"\([^)]*\)|'[^']*'|\b\d[\d.,]*%?", "", first).split()).rstrip(". ")
 
 
 def _reasons(skipped: Sequence[tuple[str, str]]) -> dict[str, int]:
@@ -357,8 +373,8 @@ def _report(output: Path, planned: Plan, failures: list[tuple[str, str]], resume
         patients=len(set(patients)),
         splits=splits,
         skipped=skipped,
-        skipped_names=[*planned.skipped, *((name, f"{UNREADABLE}: {reason}") for name, reason in failures)],
-        unreadable=failures,
+        skipped_names=[*planned.skipped, *failures],
+        unreadable=[(name, reason) for name, reason in failures if not reason.startswith(LOOKS)],
         rows_without_image=planned.rows_without_image,
         resumed=resumed,
     )

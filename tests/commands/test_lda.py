@@ -115,3 +115,38 @@ def test_mistakes_are_one_sentence(run) -> None:
         assert result.exit_code == 2, result.output
         assert words in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("how", "left_out", "positives"), [("skip", 10, 20), ("present", 0, 30), ("absent", 10, 20)])
+def test_uncertain_images_belong_to_neither_class(run, how, left_out, positives) -> None:
+    """Of 60 images 20 have the disease, 10 may have it, the others are healthy; said in the result."""
+    names, positive = [f"{i}.png" for i in range(N)], np.arange(N) < 30
+    write_codes(names, positive)
+    lines = ["image,Cardiomegaly,No Finding,patient_id"]
+    lines += [f"{i}.png,{1 if i < 20 else -1 if i < 30 else 0},{int(i >= 30)},{i}" for i in range(N)]
+    Path("labels.csv").write_text("\n".join(lines) + "\n")
+    result = run("codes.h5", "--labels", "labels.csv", "--permutations", 5, "--uncertain", how, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["positives"] == positives
+    assert found["left_out"]["uncertain"] == (left_out if how == "skip" else 0)
+    assert found["left_out"]["with_neither"] == (10 if how == "absent" else 0)
+    if how == "skip":
+        assert "10 codes have a label that is uncertain" in result.stderr
+
+
+def test_a_dataset_remembers_what_is_uncertain(run, data: Path) -> None:
+    names = sorted(path.name for path in (data / "nih").glob("*.png"))
+    lines = [
+        "image,Cardiomegaly,No Finding",
+        f"{names[0]},-1,0",
+        *(f"{name},{i % 2},{1 - i % 2}" for i, name in enumerate(names[1:])),
+    ]
+    Path("labels.csv").write_text("\n".join(lines) + "\n")
+    made = CliRunner().invoke(
+        app, ["prepare", str(data / "nih"), "--labels", "labels.csv", "--resolution", "32", "--on-suspect", "accept"]
+    )
+    assert made.exit_code == 0, made.output
+    write_codes(names, np.arange(len(names)) % 2 == 1)
+    result = run("codes.h5", "--labels", "dataset.h5", "--permutations", 5, "--folds", 2, "--json")
+    assert json.loads(result.stdout)["left_out"]["uncertain"] == 1

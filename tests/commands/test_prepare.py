@@ -135,7 +135,7 @@ def test_other_columns_are_named(run, data):
     Path("other.csv").write_text("id,diagnosis\n1,2\n")
     result = run(data / "nih", "--labels", "other.csv")
     assert result.exit_code == 2
-    assert "other.csv has the columns id, diagnosis; expected NIH's" in result.stderr
+    assert "other.csv has the columns id, diagnosis; expected those of NIH" in result.stderr
 
 
 def test_dicom_files_leave_nothing_of_the_patient(run, data):

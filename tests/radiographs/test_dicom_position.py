@@ -23,8 +23,8 @@ def test_lies_are_what_their_words_say():
     corner = np.array([[1, 2], [3, 4]])  # 1 at the top left
     assert turn(corner, LIES.index("upside down")).tolist() == [[4, 3], [2, 1]]
     assert turn(corner, LIES.index("mirrored")).tolist() == [[2, 1], [4, 3]]
-    assert turn(corner, LIES.index("turned by 90 degrees clockwise")).tolist() == [[3, 1], [4, 2]]
-    assert turn(corner, LIES.index("turned by 90 degrees anticlockwise")).tolist() == [[2, 4], [1, 3]]
+    assert turn(corner, LIES.index("turned a quarter right")).tolist() == [[3, 1], [4, 2]]
+    assert turn(corner, LIES.index("turned a quarter left")).tolist() == [[2, 4], [1, 3]]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,10 @@ from cxredit_cli.storage.image_folder import open_images
 from cxredit_cli.storage.labels import read_labels
 from cxredit_cli.storage.prepare_dataset import Options, prepare
 
+NO_IMAGE = (
+    "it is no DICOM file, picture (PNG, JPEG, TIFF, JPEG 2000, WebP, BMP) or array, or only the beginning of one."
+)
+
 
 @pytest.fixture(scope="module")
 def dataset(data, tmp_path_factory) -> Dataset:
@@ -181,7 +185,7 @@ def test_unreadable_images_are_left_out_and_named(data, tmp_path):
     table = read_labels(folder / "labels.csv")
     report = prepare(list_sources([folder]), tmp_path / "d.h5", Options(), table, workers=1)
     assert report.unreadable == [
-        ("00001336_000.png", "it is no DICOM file, JPEG, TIFF or DICOM image, or only the beginning of one."),
+        ("00001336_000.png", NO_IMAGE),
         ("00001339_000.png", "the file is truncated or damaged; copy it again from where it came."),
     ]
     assert report.skipped == {"unreadable": 2}

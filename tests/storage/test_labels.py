@@ -72,7 +72,7 @@ def test_dots_in_names_are_no_suffix(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("id,diagnosis\n1,2\n", "has the columns id, diagnosis; expected NIH's"),
+        ("id,diagnosis\n1,2\n", "has the columns id, diagnosis; expected those of NIH"),
         ("name,label\n", "holds no rows"),
         ("", "holds no rows"),
     ],
