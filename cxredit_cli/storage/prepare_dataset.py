@@ -181,7 +181,7 @@ def prepare(
     table: LabelTable | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
-    read: Reader = read_all,
+    read: Reader | None = None,
 ) -> Report:
     """Make the dataset `output` of `sources`, or carry on where an equal preparation was killed.
 
@@ -200,7 +200,7 @@ def prepare(
         output.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(partial) as aside:
             _create(aside, planned.rows, options, key, _reasons(planned.skipped), table)
-    resumed, failures = _fill(partial, planned.rows, options, progress, workers, read)
+    resumed, failures = _fill(partial, planned.rows, options, progress, workers, read or read_all)
     if len(failures) == len(planned.rows):
         partial.unlink()
         name, reason = failures[0]
@@ -348,9 +348,13 @@ def _copy_done(partial: Path, path: Path, failures: Sequence[tuple[str, str]]) -
             copied.attrs.update(column.attrs)
 
 
+def _told(reason: str) -> str:
+    return reason if reason.startswith(LOOKS) else f"{UNREADABLE}: {reason}"
+
+
 def kind_of(reason: str) -> str:
     """What a reason has in common with others: its first part, without numbers and what stands in brackets."""
-    first = re.split(r"[;:]", reason)[0]
+    first = re.split(r"[;:]", reason.removeprefix(f"{UNREADABLE}: "))[0]
     return " ".join(re.sub(r"\([^)]*\)|'[^']*'|\b\d[\d.,]*%?", "", first).split()).rstrip(". ")
 
 
@@ -373,7 +377,7 @@ def _report(output: Path, planned: Plan, failures: list[tuple[str, str]], resume
         patients=len(set(patients)),
         splits=splits,
         skipped=skipped,
-        skipped_names=[*planned.skipped, *failures],
+        skipped_names=[*planned.skipped, *((name, _told(reason)) for name, reason in failures)],
         unreadable=[(name, reason) for name, reason in failures if not reason.startswith(LOOKS)],
         rows_without_image=planned.rows_without_image,
         resumed=resumed,

@@ -83,7 +83,7 @@ def test_json_and_chexpert_labels(run) -> None:
     assert document["in_sample"] > 0.5  # noise alone does that
     assert document["auc_interval"][0] < document["auc"] < document["auc_interval"][1]
     assert document["p_value"] > 0.05
-    assert document["left_out"] == {"without_label": 1, "with_both": 0, "with_neither": 0}
+    assert document["left_out"] == {"without_label": 1, "with_both": 0, "with_neither": 0, "uncertain": 0}
     assert "1 codes have no label and are left out: valid/patient99999" in result.stderr
     assert Path("p.svg").exists()
     assert Path("d.h5").exists()

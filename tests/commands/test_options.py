@@ -17,6 +17,7 @@ OWN = {
     "--batch": "training counts images an iteration; bench measures at a size of its own",
     "--model": "train-encoder writes into the folder that it reads",
     "--precision": "training and bench have half precisions that the rest has not",
+    "--on-suspect": "a dataset leaves out what other commands mark",
     "--fit": "invert also takes datasets, whose images are squares already",
     "--space": "train-encoder makes the space",
     "--how": "axes that nobody named are not fitted",
