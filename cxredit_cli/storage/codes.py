@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from cxredit_cli.atomic import refuse_folders
 from cxredit_cli.errors import CxreditError, InputError, MismatchError
-from cxredit_cli.storage.hdf5 import open_hdf5, replace_hdf5, sync
+from cxredit_cli.storage.hdf5 import numbers, open_hdf5, replace_hdf5, sync, texts
 from cxredit_cli.storage.typed_values import typed
 
 SCHEMA = "cxredit-codes"
@@ -118,11 +118,11 @@ def read_codes(path: Path) -> Codes:
         header = _read_header(file)
         count = int(file["count"][()])
         w = np.asarray(file["w"][:count], dtype=np.float32)
-        source = list(file["source"].asstr()[:count])
-        psnr, ssim = (np.asarray(file[name][:count], dtype=np.float32) for name in ("psnr", "ssim"))
+        source = texts(file, "source", count)
+        psnr, ssim = (numbers(file, name, count) for name in ("psnr", "ssim"))
         _check_pictures(file, header)
-        suspect, righted = ([*file[name].asstr()[:count]] if name in file else [""] * count for name in NOTES)
-        if w.shape != (count, header.num_ws, header.w_dim) or not len(source) == len(psnr) == len(ssim) == count:
+        suspect, righted = (texts(file, name, count) if name in file else [""] * count for name in NOTES)
+        if w.shape != (count, header.num_ws, header.w_dim):
             raise ValueError("its arrays have different lengths")
     if count == 0:
         raise InputError(f"{path} holds no codes yet; make some with `cxredit invert`.")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxredit_cli.errors import InputError, MismatchError
-from cxredit_cli.storage.hdf5 import DAMAGE, open_hdf5
+from cxredit_cli.storage.hdf5 import DAMAGE, open_hdf5, texts
 from cxredit_cli.storage.typed_values import typed
 
 SCHEMA, VERSION = "cxredit-dataset", 1
@@ -134,10 +134,10 @@ class Dataset:
     def columns(self) -> dict[str, list[str]]:
         """Every column of the label table, by its header."""
         with open_hdf5(self.path, SCHEMA, VERSION) as file:
-            columns = {str(column.attrs["header"]): list(column.asstr()[:]) for column in file["columns"].values()}
-            if any(len(values) != len(self) for values in columns.values()):
-                raise ValueError("its columns have another length than its images")
-            return columns
+            return {
+                str(column.attrs["header"]): texts(file["columns"], name, len(self))
+                for name, column in file["columns"].items()
+            }
 
     def has_label(self, label: str) -> NDArray[np.bool_]:
         """Return for each image whether `label` is among its labels."""
@@ -156,10 +156,7 @@ class Dataset:
 
     def _strings(self, name: str) -> list[str]:
         with open_hdf5(self.path, SCHEMA, VERSION) as file:
-            values = list(file[name].asstr()[:])
-            if len(values) != len(self):
-                raise ValueError(f"'{name}' has another length than its images")
-            return values
+            return texts(file, name, len(self))
 
 
 def is_prepared(path: str | Path) -> bool:

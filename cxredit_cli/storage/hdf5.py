@@ -7,6 +7,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from cxredit_cli.atomic import refuse_folders
 from cxredit_cli.errors import CxreditError, InputError
@@ -61,6 +62,23 @@ def check_schema(file: h5py.File, path: Path, schema: str, version: int) -> None
             f"{path} has version {int(file.attrs['version'])} of the {schema} format and this cxredit reads up to "
             f"version {version}; upgrade cxredit."
         )
+
+
+def texts(file: h5py.File, name: str, count: int) -> list[str]:
+    """The first `count` texts of a column; raises ValueError where there are fewer, or it is no column."""
+    return list(_column(file, name, count).asstr()[:count])
+
+
+def numbers(file: h5py.File, name: str, count: int) -> NDArray[np.float32]:
+    """The first `count` numbers of a column; raises ValueError where there are fewer, or it is no column."""
+    return np.asarray(_column(file, name, count)[:count], dtype=np.float32)
+
+
+def _column(file: h5py.File, name: str, count: int) -> h5py.Dataset:
+    column = file[name]
+    if column.ndim != 1 or len(column) < count:
+        raise ValueError(f"{name} has the shape {list(column.shape)}, for {count} rows")
+    return column
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from cxredit_cli.atomic import refuse_folders, written_aside
 from cxredit_cli.errors import InputError
@@ -27,7 +26,7 @@ from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs.geometry import Fit
 from cxredit_cli.radiographs.read_many import LOOKS, Reader, read_all
 from cxredit_cli.radiographs.sources import Source
-from cxredit_cli.storage.dataset import SCHEMA, VERSION, split_of
+from cxredit_cli.storage.dataset import SCHEMA, VERSION, Dataset, split_of
 from cxredit_cli.storage.hdf5 import DAMAGE
 from cxredit_cli.storage.label_styles import LabelRow
 from cxredit_cli.storage.labels import AMBIGUOUS, LabelTable
@@ -363,10 +362,9 @@ def _reasons(skipped: Sequence[tuple[str, str]]) -> dict[str, int]:
 
 
 def _report(output: Path, planned: Plan, failures: list[tuple[str, str]], resumed: int) -> Report:
-    with h5py.File(output, "r") as file:
-        patients: NDArray[Any] = file["patient_id"].asstr()[:]
-        split: NDArray[Any] = file["split"].asstr()[:]
-        skipped = json.loads(file.attrs["skipped"])
+    dataset = Dataset(output)
+    patients, split = np.array(dataset.patient_ids), np.array(dataset.splits)
+    skipped = json.loads(dataset.attributes["skipped"])
     splits = {
         name: {"images": int((split == name).sum()), "patients": len(set(patients[split == name]))}
         for name in ("train", "val")
