@@ -111,7 +111,7 @@ def write_edits(
         if change is None:
             row["refused"] = trouble
             if native is None or not native.strict or not trouble:
-                _write_generated(job, labels, edit.strength, row, MODEL if trouble else "")
+                _write_generated(job, labels, number, row, MODEL if trouble else "")
             picture = job.picture(edit.strength)
             panels.append(_panel(row, picture, picture - job.reconstruction, "edit - reconstruction"))
         else:
@@ -151,7 +151,7 @@ def _write_native(
             write_shown(path, film, change, text)
         elif labels.format == "dicom" and film.kind != "DICOM":
             path = labels.folder / f"{job.stem}_{row['strength']}.dcm"
-            write_dicom(path, film.pixels + change, how)
+            write_dicom(path, film.pixels + change, how, number + 1)
         else:
             path = labels.folder / f"{job.stem}_{row['strength']}{suffix_of(film)}"
             names = load_pseudonyms(native.secret) if film.kind == "DICOM" else None
@@ -168,14 +168,14 @@ def _write_native(
     return change, ""
 
 
-def _write_generated(job: Job, labels: Labels, strength: float, row: dict[str, Any], suffix: str) -> None:
-    """Write the generator's picture of one edit and complete its row."""
-    picture, label = job.picture(strength), row["strength"]
+def _write_generated(job: Job, labels: Labels, number: int, row: dict[str, Any], suffix: str) -> None:
+    """Write the generator's picture of one edit, the `number`th of the plan, and complete its row."""
+    picture, label = job.picture(job.plan[number].strength), row["strength"]
     change = np.abs(picture - job.reconstruction)
     if labels.format == "dicom":
         path = labels.folder / f"{job.stem}_{label}{suffix}.dcm"
         how = f"{labels.direction}, strength {label}, layers {labels.layers}, by {labels.model}"
-        write_dicom(path, picture, how)
+        write_dicom(path, picture, how, number + 1)
     else:
         path = labels.folder / f"{job.stem}_{label}{suffix}.png"
         write_png(path, picture, provenance.edited(labels.model, job.source, labels.direction, label, labels.layers))

@@ -51,11 +51,12 @@ def png_text(text: Mapping[str, str]) -> PngInfo:
     return info
 
 
-def write_dicom(path: str | Path, pixels: NDArray[np.floating], description: str) -> None:
+def write_dicom(path: str | Path, pixels: NDArray[np.floating], description: str, number: int = 1) -> None:
     """Write `pixels` [H, W] in 0..1 (clipped) as a 16-bit DICOM Secondary Capture, whole or not at all.
 
     Its tags say that it is derived and synthetic, and how (`description`, at most 1024 characters); it holds no
-    patient, no date and no time. The same picture and description make the same file.
+    patient, no date and no time. `number` is that of the image in its series. The same picture, description and number
+    make the same file.
     """
     levels = np.rint(np.clip(pixels, 0, 1).astype(np.float64) * 65535).astype("<u2")
     content = levels.tobytes()
@@ -74,8 +75,11 @@ def write_dicom(path: str | Path, pixels: NDArray[np.floating], description: str
     dataset.DeidentificationMethod = "No patient data was ever written"
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"):
         setattr(dataset, keyword, "")  # required to be present, allowed to be empty
-    for keyword in ("AccessionNumber", "ReferringPhysicianName", "StudyID", "SeriesNumber", "InstanceNumber"):
+    for keyword in ("AccessionNumber", "ReferringPhysicianName", "StudyID"):
         setattr(dataset, keyword, None)
+    dataset.SeriesNumber, dataset.InstanceNumber = 9001, number
+    # An unpaired part needs no side of the series (PS3.3 C.7.3.1); the generator's pictures are frontal and upright.
+    dataset.BodyPartExamined, dataset.PatientOrientation = "CHEST", ["L", "F"]
     dataset.Rows, dataset.Columns = levels.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated = dataset.BitsStored = 16

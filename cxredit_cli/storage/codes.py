@@ -153,6 +153,7 @@ class CodesWriter:
         if path.exists():
             with open_hdf5(path, SCHEMA, VERSION) as file:
                 found = _read_header(file)
+                _check_pictures(file, found)
                 self._count = int(file["count"][()])
                 names = file["source"].asstr()[: self._count]
                 self.done_sources = {name: row for row, name in enumerate(names)}

@@ -1,5 +1,8 @@
 """PNGs that say what they are, whole or not at all."""
 
+import shutil
+import subprocess
+
 import numpy as np
 import pydicom
 import pytest
@@ -57,3 +60,15 @@ def test_dicom_says_that_it_is_synthetic_and_reads_back(tmp_path):
     write_dicom(again, pixels, "Edited by model 0123 along Herzgröße 心臓, strength +3")
     assert again.read_bytes() == path.read_bytes()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["again.dcm", "edited.dcm"]
+
+
+def test_a_secondary_capture_is_numbered_and_says_how_it_lies(tmp_path):
+    path = tmp_path / "edit.dcm"
+    write_dicom(path, np.zeros((8, 8)), "an edit", 3)
+    dataset = pydicom.dcmread(path)
+    assert (dataset.SeriesNumber, dataset.InstanceNumber) == (9001, 3)
+    assert list(dataset.PatientOrientation) == ["L", "F"]
+    assert dataset.BodyPartExamined == "CHEST"
+    if shutil.which("dciodvfy"):
+        checked = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
+        assert "Error" not in checked.stderr
