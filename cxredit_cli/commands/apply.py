@@ -10,6 +10,9 @@ from cxredit_cli.commands.at_the_door import open_door, say_suspects, suspects_d
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
 from cxredit_cli.commands.options import (
     BATCH,
+    INPUT,
+    METHOD,
+    OUTPUT,
     STEPS,
     AnatomyOption,
     AnyViewOption,
@@ -48,22 +51,35 @@ def command(
         typer.Argument(help="One file of codes (default codes.h5), or images, folders, globs, zips; - reads paths."),
     ] = None,
     direction: DirectionOption = None,
-    strength: Annotated[str | None, typer.Option(help="One strength or several: 3 or -1.5,0,3. Default 3.")] = None,
+    strength: Annotated[
+        str | None, typer.Option(help="One strength or several: 3 or -1.5,0,3. Default 3.", rich_help_panel=METHOD)
+    ] = None,
     sweep: SweepOption = None,
     target_ctr: Annotated[
         str | None,
-        typer.Option(help="Cardiothoracic ratios to reach, such as 0.55: the strength is found for each image."),
+        typer.Option(
+            help="Cardiothoracic ratios to reach, such as 0.55: the strength is found for each image.",
+            rich_help_panel=METHOD,
+        ),
     ] = None,
     max_strength: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Largest strength that --target-ctr may use. Default: by the spread of W."),
+        typer.Option(
+            min=0.01,
+            help="Largest strength that --target-ctr may use. Default: by the spread of W.",
+            rich_help_panel=METHOD,
+        ),
     ] = None,
     anatomy: AnatomyOption = None,
     layers: LayersOption = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("edited"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", rich_help_panel=OUTPUT)] = Path(
+        "edited"
+    ),
     format: Annotated[
         str,
-        typer.Option(help="Format of the edits: auto (as the film came; else PNG), png, or dicom."),
+        typer.Option(
+            help="Format of the edits: auto (as the film came; else PNG), png, or dicom.", rich_help_panel=OUTPUT
+        ),
     ] = "auto",
     native: Annotated[
         bool | None,
@@ -71,18 +87,30 @@ def command(
             "--native/--no-native",
             help="Edit the film itself at its own resolution, or give the generator's picture. Default: the film where "
             "one is given and the direction is calibrated.",
+            rich_help_panel=METHOD,
         ),
     ] = None,
     films: Annotated[
         list[str] | None,
-        typer.Option(help="Films that the codes were made of: files, folders, globs or zips; repeatable."),
+        typer.Option(
+            help="Films that the codes were made of: files, folders, globs or zips; repeatable.", rich_help_panel=INPUT
+        ),
     ] = None,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Write nothing where a film's edit is refused, not the generator's picture."),
+        typer.Option(
+            "--strict",
+            help="Write nothing where a film's edit is refused, not the generator's picture.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     burn_in: Annotated[
-        bool, typer.Option("--burn-in", help="Write SYNTHETIC - NOT FOR DIAGNOSIS into the pixels of edited films.")
+        bool,
+        typer.Option(
+            "--burn-in",
+            help="Write SYNTHETIC - NOT FOR DIAGNOSIS into the pixels of edited films.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     keep_identity: Annotated[
         bool,
@@ -90,11 +118,12 @@ def command(
             "--keep-identity",
             help="Copy patient and study of DICOM films into their edits, so that they lie beside their originals in "
             "an archive: the files then name the patient.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that edit films; default: one a processor core."),
+        typer.Option(min=1, help="Processes that edit films; default: one a processor core.", rich_help_panel=METHOD),
     ] = None,
     model: ModelOption = None,
     method: MethodOption = None,

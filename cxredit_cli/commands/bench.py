@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxredit_cli.commands.options import DeviceOption, JsonOption
+from cxredit_cli.commands.options import INPUT, METHOD, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
     from cxredit_cli.benchmarks.run_cases import BenchReport
@@ -13,19 +13,34 @@ WIDTH = 140  # of the table
 
 
 def command(
-    resolution: Annotated[int, typer.Option(help="Side of the images: a power of two.")] = 128,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
-    channel_base: Annotated[int, typer.Option(min=1, help="Feature maps times resolution.")] = 16384,
-    channel_max: Annotated[int, typer.Option(min=1, help="Feature maps at most.")] = 512,
-    pl_weight: Annotated[float, typer.Option(min=0, help="Path length weight of the training; 0: off.")] = 2.0,
+    resolution: Annotated[int, typer.Option(help="Side of the images: a power of two.", rich_help_panel=INPUT)] = 128,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.", rich_help_panel=METHOD)] = 8,
+    channel_base: Annotated[
+        int, typer.Option(min=1, help="Feature maps times resolution.", rich_help_panel=METHOD)
+    ] = 16384,
+    channel_max: Annotated[int, typer.Option(min=1, help="Feature maps at most.", rich_help_panel=METHOD)] = 512,
+    pl_weight: Annotated[
+        float, typer.Option(min=0, help="Path length weight of the training; 0: off.", rich_help_panel=METHOD)
+    ] = 2.0,
     precision: Annotated[
-        str, typer.Option(help="Numbers that the fast path computes with: auto, fp32, bf16 or fp16.")
+        str,
+        typer.Option(
+            help="Numbers that the fast path computes with: auto, fp32, bf16 or fp16.", rich_help_panel=METHOD
+        ),
     ] = "auto",
     device: DeviceOption = "auto",
-    only: Annotated[list[str] | None, typer.Option(help="Names to measure, such as 'upfirdn2d*'; repeatable.")] = None,
-    seconds: Annotated[float, typer.Option(min=0, help="To spend on each name, both ways together.")] = 5.0,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Names to measure, such as 'upfirdn2d*'; repeatable.", rich_help_panel=METHOD),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="To spend on each name, both ways together.", rich_help_panel=METHOD)
+    ] = 5.0,
     same_process: Annotated[
-        bool, typer.Option("--same-process", help="Give the reference the fast path's memory settings too.")
+        bool,
+        typer.Option(
+            "--same-process", help="Give the reference the fast path's memory settings too.", rich_help_panel=METHOD
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:

@@ -9,6 +9,8 @@ from cxredit_cli.commands.at_the_door import open_door, say_suspects
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 from cxredit_cli.commands.options import (
     BATCH,
+    METHOD,
+    OUTPUT,
     STEPS,
     AnyViewOption,
     BatchOption,
@@ -36,8 +38,12 @@ def command(
     image: Annotated[
         Path | None, typer.Argument(help="A radiograph; default: one of NIH's that the bundled model has never seen.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("demo.html"),
-    sweep: Annotated[str, typer.Option(help="FROM:TO:COUNT, the strengths of the slider.")] = SWEEP,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.", rich_help_panel=OUTPUT)] = Path(
+        "demo.html"
+    ),
+    sweep: Annotated[
+        str, typer.Option(help="FROM:TO:COUNT, the strengths of the slider.", rich_help_panel=METHOD)
+    ] = SWEEP,
     direction: DirectionOption = None,
     model: ModelOption = None,
     method: MethodOption = None,
@@ -48,7 +54,9 @@ def command(
     on_suspect: OnSuspectOption = "warn",
     right: RightOption = False,
     any_view: AnyViewOption = False,
-    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = False,
+    open_page: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in the browser.", rich_help_panel=OUTPUT)
+    ] = False,
     batch: BatchOption = BATCH,
     device: DeviceOption = "auto",
     json: JsonOption = False,

@@ -11,7 +11,11 @@ from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json,
 from cxredit_cli.commands.direction_report import document, print_found, print_left_out
 from cxredit_cli.commands.options import (
     BATCH,
+    INPUT,
     LABELS_HELP,
+    METHOD,
+    MODEL,
+    OUTPUT,
     STEPS,
     AnatomyOption,
     BatchOption,
@@ -56,16 +60,22 @@ group = typer.Typer(
 def find(
     original: Annotated[Path | None, typer.Argument(help="The radiograph before.")] = None,
     edited: Annotated[Path | None, typer.Argument(help="The same radiograph with the disease painted in.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The direction to write.")] = Path("direction.h5"),
-    name: Annotated[str | None, typer.Option(help="What grows along it; default: files, label or measure.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The direction to write.", rich_help_panel=OUTPUT)
+    ] = Path("direction.h5"),
+    name: Annotated[
+        str | None, typer.Option(help="What grows along it; default: files, label or measure.", rich_help_panel=MODEL)
+    ] = None,
     orthogonal_to: Annotated[
-        list[Path] | None, typer.Option(help="A direction that it shall have no part along; repeatable.")
+        list[Path] | None,
+        typer.Option(help="A direction that it shall have no part along; repeatable.", rich_help_panel=INPUT),
     ] = None,
     control: Annotated[
         list[str] | None,
         typer.Option(
             help="Take out what this explains; repeatable. For codes a column of the labels, another label, psnr, or a "
-            "measure of the originals; for --from-measure one more measure to hold."
+            "measure of the originals; for --from-measure one more measure to hold.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     method: MethodOption = None,
@@ -73,7 +83,8 @@ def find(
         str | None,
         typer.Option(
             help="How the direction is fitted: to labelled codes by means, lda (default), logistic or svm; to a "
-            "measure by gradients (default) or regression."
+            "measure by gradients (default) or regression.",
+            rich_help_panel=METHOD,
         ),
     ] = None,
     pairs: Annotated[

@@ -10,6 +10,8 @@ from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json
 from cxredit_cli.commands.direction_report import print_calibration, print_carried
 from cxredit_cli.commands.options import (
     BATCH,
+    INPUT,
+    METHOD,
     STEPS,
     AnatomyOption,
     BatchOption,
@@ -29,10 +31,18 @@ def command(
     direction: Annotated[Path, typer.Argument(help="The direction; its file receives the figures.")] = Path(
         "direction.h5"
     ),
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Generated images, and at most as many real ones.")] = 64,
-    codes: Annotated[Path | None, typer.Option(help="Codes of real images to measure on too.")] = None,
+    n: Annotated[
+        int,
+        typer.Option(
+            "--n", "-n", min=1, help="Generated images, and at most as many real ones.", rich_help_panel=METHOD
+        ),
+    ] = 64,
+    codes: Annotated[
+        Path | None, typer.Option(help="Codes of real images to measure on too.", rich_help_panel=INPUT)
+    ] = None,
     images: Annotated[
-        list[str] | None, typer.Option(help="Real images, folders, globs or zips to measure on too; repeatable.")
+        list[str] | None,
+        typer.Option(help="Real images, folders, globs or zips to measure on too; repeatable.", rich_help_panel=INPUT),
     ] = None,
     sweep: SweepOption = None,
     seed: SeedOption = 0,

@@ -8,6 +8,9 @@ import typer
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 from cxredit_cli.commands.options import (
     BATCH,
+    INPUT,
+    METHOD,
+    OUTPUT,
     AnatomyOption,
     BatchOption,
     DeviceOption,
@@ -30,12 +33,21 @@ SHOWN = {
 
 def command(
     how: Annotated[
-        str, typer.Option(help="Which axes are looked for: pca (of W) or sefa (of the style weights).")
+        str,
+        typer.Option(
+            help="Which axes are looked for: pca (of W) or sefa (of the style weights).", rich_help_panel=METHOD
+        ),
     ] = "pca",
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Directions, the strongest first.")] = 10,
+    n: Annotated[
+        int, typer.Option("--n", "-n", min=1, help="Directions, the strongest first.", rich_help_panel=METHOD)
+    ] = 10,
     layers: LayersOption = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("directions"),
-    images: Annotated[int, typer.Option(min=2, help="Generated images that each is measured on.")] = 24,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", rich_help_panel=OUTPUT)] = Path(
+        "directions"
+    ),
+    images: Annotated[
+        int, typer.Option(min=2, help="Generated images that each is measured on.", rich_help_panel=INPUT)
+    ] = 24,
     seed: SeedOption = 0,
     model: ModelOption = None,
     anatomy: AnatomyOption = None,

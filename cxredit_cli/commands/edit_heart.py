@@ -6,18 +6,23 @@ from typing import Annotated
 import typer
 
 from cxredit_cli.commands.console import print_json, stdout
-from cxredit_cli.commands.options import AnatomyOption, JsonOption
+from cxredit_cli.commands.options import METHOD, OUTPUT, AnatomyOption, JsonOption
 
 
 def command(
     image: Annotated[Path, typer.Argument(help="A radiograph: PNG, JPEG, TIFF or DICOM.")],
-    scale: Annotated[float, typer.Option(help="Factor of the heart's width, from 0.7 to 1.6.")] = 1.25,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")] = Path("enlarged.png"),
+    scale: Annotated[
+        float, typer.Option(help="Factor of the heart's width, from 0.7 to 1.6.", rich_help_panel=METHOD)
+    ] = 1.25,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.", rich_help_panel=OUTPUT)] = Path(
+        "enlarged.png"
+    ),
     ellipse: Annotated[
         str | None,
         typer.Option(
             help="Where the heart is: CX,CY,RX,RY in pixels, or as fractions (all at most 1) of width and height. "
-            "Default: the anatomy network finds it."
+            "Default: the anatomy network finds it.",
+            rich_help_panel=METHOD,
         ),
     ] = None,
     anatomy: AnatomyOption = None,

@@ -10,6 +10,9 @@ from cxredit_cli.commands.options import (
     BATCH,
     INPUT,
     LABELS_HELP,
+    METHOD,
+    MODEL,
+    OUTPUT,
     STEPS,
     BatchOption,
     DeviceOption,
@@ -35,35 +38,56 @@ REALISM, DOSE, RECONSTRUCTION, CODE_ERROR = 2000, 100, 50, 100
 
 def command(
     realism: Annotated[
-        bool, typer.Option("--realism", help="How far generated radiographs are from real ones.")
+        bool,
+        typer.Option("--realism", help="How far generated radiographs are from real ones.", rich_help_panel=METHOD),
     ] = False,
     dose: Annotated[
-        bool, typer.Option("--dose", help="What a direction does to unseen scans, by a network that never found any.")
+        bool,
+        typer.Option(
+            "--dose",
+            help="What a direction does to unseen scans, by a network that never found any.",
+            rich_help_panel=METHOD,
+        ),
     ] = False,
     reconstruction: Annotated[
-        bool, typer.Option("--reconstruction", help="How near each way of inverting comes to unseen scans.")
+        bool,
+        typer.Option(
+            "--reconstruction", help="How near each way of inverting comes to unseen scans.", rich_help_panel=METHOD
+        ),
     ] = False,
     code_error: Annotated[
-        bool, typer.Option("--code-error", help="How near each way comes to the codes of synthetic images.")
+        bool,
+        typer.Option(
+            "--code-error", help="How near each way comes to the codes of synthetic images.", rich_help_panel=METHOD
+        ),
     ] = False,
     separability: Annotated[
-        bool, typer.Option("--separability", help="Whether labels separate in --codes, held out by patient.")
+        bool,
+        typer.Option(
+            "--separability", help="Whether labels separate in --codes, held out by patient.", rich_help_panel=METHOD
+        ),
     ] = False,
     native: Annotated[
-        bool, typer.Option("--native", help="How well edits are carried over to --films, at the films' own resolution.")
+        bool,
+        typer.Option(
+            "--native",
+            help="How well edits are carried over to --films, at the films' own resolution.",
+            rich_help_panel=METHOD,
+        ),
     ] = False,
     films: Annotated[
         list[str] | None,
         typer.Option(help="Films for --native: files, folders, globs or zips; repeatable.", rich_help_panel=INPUT),
     ] = None,
     model: ModelOption = None,
-    images: Annotated[Path, typer.Option(help="Real images: a dataset of `prepare`, a folder or a zip.")] = Path(
-        "dataset.h5"
-    ),
+    images: Annotated[
+        Path, typer.Option(help="Real images: a dataset of `prepare`, a folder or a zip.", rich_help_panel=INPUT)
+    ] = Path("dataset.h5"),
     split: Annotated[
         str | None,
         typer.Option(
-            help="Split of the real images: train, val or all. Default: val, whose patients no training saw; else all."
+            help="Split of the real images: train, val or all. Default: val, whose patients no training saw; else all.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     n: Annotated[
@@ -73,25 +97,37 @@ def command(
             "-n",
             min=1,
             help="Images at most; default: realism 2000, dose and code error 100, reconstruction 50.",
+            rich_help_panel=METHOD,
         ),
     ] = None,
     view: Annotated[
-        str, typer.Option(help="Projection of the scans for --dose and --reconstruction; `any` takes all.")
+        str,
+        typer.Option(
+            help="Projection of the scans for --dose and --reconstruction; `any` takes all.", rich_help_panel=INPUT
+        ),
     ] = "PA",
-    label: Annotated[str, typer.Option(help="Label of the scans that --dose edits; `any` takes all.")] = "No Finding",
+    label: Annotated[
+        str, typer.Option(help="Label of the scans that --dose edits; `any` takes all.", rich_help_panel=INPUT)
+    ] = "No Finding",
     direction: DirectionOption = None,
     sweep: SweepOption = None,
-    randoms: Annotated[int, typer.Option(min=0, help="Random directions of each kind beside it.")] = 5,
+    randoms: Annotated[
+        int, typer.Option(min=0, help="Random directions of each kind beside it.", rich_help_panel=METHOD)
+    ] = 5,
     classifier: Annotated[
         Path | None,
         typer.Option(
             help="A second judge for --dose, of examples/train_classifier.py. Default: the bundled one, for models "
-            "of its resolution."
+            "of its resolution.",
+            rich_help_panel=MODEL,
         ),
     ] = None,
     codes: Annotated[
         list[Path] | None,
-        typer.Option(help="Codes from `cxredit invert`: for --separability (repeatable: W, W+), and for --dose."),
+        typer.Option(
+            help="Codes from `cxredit invert`: for --separability (repeatable: W, W+), and for --dose.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     method: MethodOption = None,
     space: SpaceOption = None,
@@ -101,28 +137,50 @@ def command(
         typer.Option(
             help="Ways of inverting that --reconstruction and --code-error compare, METHOD,SPACE,STEPS such as "
             "hybrid,w,50; repeatable. Default: the encoder, hybrid with 50 steps in w, optimize with 150 in w "
-            "and w+."
+            "and w+.",
+            rich_help_panel=METHOD,
         ),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help=f"{LABELS_HELP}; or a dataset of `prepare`. For --separability. Default: --images."),
+        typer.Option(
+            help=f"{LABELS_HELP}; or a dataset of `prepare`. For --separability. Default: --images.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     uncertain: UncertainOption = "skip",
-    positive: Annotated[str, typer.Option(help="Label of the one class for --separability.")] = "Cardiomegaly",
-    negative: Annotated[str, typer.Option(help="Label of the other class for --separability.")] = "No Finding",
+    positive: Annotated[
+        str, typer.Option(help="Label of the one class for --separability.", rich_help_panel=INPUT)
+    ] = "Cardiomegaly",
+    negative: Annotated[
+        str, typer.Option(help="Label of the other class for --separability.", rich_help_panel=INPUT)
+    ] = "No Finding",
     control: Annotated[
         list[str] | None,
-        typer.Option(help="What --separability takes out of codes and labels, such as view; repeatable."),
+        typer.Option(
+            help="What --separability takes out of codes and labels, such as view; repeatable.", rich_help_panel=INPUT
+        ),
     ] = None,
     permutations: Annotated[
-        int, typer.Option(min=1, help="Permutations of the labels that --separability compares with.")
+        int,
+        typer.Option(
+            min=1, help="Permutations of the labels that --separability compares with.", rich_help_panel=METHOD
+        ),
     ] = 200,
     truncation_psi: Annotated[
-        float, typer.Option(help="Truncation: 1 is all variety, towards 0 pictures come nearer to the mean.")
+        float,
+        typer.Option(
+            help="Truncation: 1 is all variety, towards 0 pictures come nearer to the mean.", rich_help_panel=METHOD
+        ),
     ] = 1.0,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The report to write; a page with plots, .html, goes beside it.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The report to write; a page with plots, .html, goes beside it.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = Path("evaluation.json"),
     seed: SeedOption = 0,
     batch: BatchOption = BATCH,

@@ -6,18 +6,39 @@ from typing import Annotated
 import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
-from cxredit_cli.commands.options import BATCH, BatchOption, DeviceOption, JsonOption, ModelOption, SeedOption
+from cxredit_cli.commands.options import (
+    BATCH,
+    INPUT,
+    METHOD,
+    OUTPUT,
+    BatchOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    SeedOption,
+)
 
 
 def command(
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many radiographs to make.")] = 16,
+    n: Annotated[
+        int, typer.Option("--n", "-n", min=1, help="How many radiographs to make.", rich_help_panel=METHOD)
+    ] = 16,
     seed: SeedOption = 0,
     truncation_psi: Annotated[
-        float, typer.Option(help="Truncation: 1 is all variety, towards 0 pictures come nearer to the mean.")
+        float,
+        typer.Option(
+            help="Truncation: 1 is all variety, towards 0 pictures come nearer to the mean.", rich_help_panel=METHOD
+        ),
     ] = 0.7,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("generated"),
-    grid: Annotated[bool, typer.Option("--grid/--no-grid", help="Also write all of them as one picture.")] = True,
-    codes: Annotated[Path | None, typer.Option(help="Also write their codes to this file.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", rich_help_panel=OUTPUT)] = Path(
+        "generated"
+    ),
+    grid: Annotated[
+        bool, typer.Option("--grid/--no-grid", help="Also write all of them as one picture.", rich_help_panel=OUTPUT)
+    ] = True,
+    codes: Annotated[
+        Path | None, typer.Option(help="Also write their codes to this file.", rich_help_panel=INPUT)
+    ] = None,
     model: ModelOption = None,
     batch: BatchOption = BATCH,
     device: DeviceOption = "auto",

@@ -10,6 +10,10 @@ from cxredit_cli.commands.at_the_door import open_door, say_suspects, suspects_d
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
 from cxredit_cli.commands.options import (
     BATCH,
+    INPUT,
+    METHOD,
+    MODEL,
+    OUTPUT,
     STEPS,
     AnyViewOption,
     BatchOption,
@@ -33,9 +37,9 @@ def command(
     inputs: Annotated[
         list[str], typer.Argument(help="Images, folders, globs, zips, datasets (.h5); - reads paths from stdin.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file of codes; it is appended to.")] = Path(
-        "codes.h5"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file of codes; it is appended to.", rich_help_panel=OUTPUT)
+    ] = Path("codes.h5"),
     model: ModelOption = None,
     method: MethodOption = None,
     space: SpaceOption = None,
@@ -43,56 +47,90 @@ def command(
         str | None,
         typer.Option(
             help="Where the search begins: at the encoder's answer (hybrid), at the mean code or at the nearest of "
-            "1024 random codes (optimize)."
+            "1024 random codes (optimize).",
+            rich_help_panel=METHOD,
         ),
     ] = None,
     steps: StepsOption = STEPS,
-    target_psnr: Annotated[float | None, typer.Option(help="Stop an image that reaches so many dB.")] = None,
+    target_psnr: Annotated[
+        float | None, typer.Option(help="Stop an image that reaches so many dB.", rich_help_panel=METHOD)
+    ] = None,
     patience: Annotated[
-        int, typer.Option(min=0, help="Stop an image that gained less than 0.05 dB in so many steps; 0: never.")
+        int,
+        typer.Option(
+            min=0,
+            help="Stop an image that gained less than 0.05 dB in so many steps; 0: never.",
+            rich_help_panel=METHOD,
+        ),
     ] = 50,
     perceptual_weight: Annotated[
-        float, typer.Option(min=0, help="Weight of how alike the images look to another network.")
+        float,
+        typer.Option(min=0, help="Weight of how alike the images look to another network.", rich_help_panel=METHOD),
     ] = 0.0,
     perceptual: Annotated[
         str,
         typer.Option(
             help="Network that judges how alike images look: model (its own discriminator) or lpips (where its "
-            "weights are on this machine)."
+            "weights are on this machine).",
+            rich_help_panel=MODEL,
         ),
     ] = "model",
     fit_noise: FitNoiseOption = False,
     tune: Annotated[
-        bool, typer.Option("--tune", help="Bend the generator for each image (pivotal tuning); codes keep how.")
+        bool,
+        typer.Option(
+            "--tune", help="Bend the generator for each image (pivotal tuning); codes keep how.", rich_help_panel=METHOD
+        ),
     ] = False,
-    tune_steps: Annotated[int, typer.Option(min=1, help="Steps of pivotal tuning for each image, by --tune.")] = 100,
+    tune_steps: Annotated[
+        int, typer.Option(min=1, help="Steps of pivotal tuning for each image, by --tune.", rich_help_panel=METHOD)
+    ] = 100,
     tune_rank: Annotated[
-        int, typer.Option(min=1, help="Rank of each layer's change by --tune; a higher one fits better and is larger.")
+        int,
+        typer.Option(
+            min=1,
+            help="Rank of each layer's change by --tune; a higher one fits better and is larger.",
+            rich_help_panel=METHOD,
+        ),
     ] = 4,
     shard: Annotated[
-        str | None, typer.Option(help="Do part I of N, such as 2/4 (-> codes.2-of-4.h5). Under torchrun: its own.")
+        str | None,
+        typer.Option(
+            help="Do part I of N, such as 2/4 (-> codes.2-of-4.h5). Under torchrun: its own.", rich_help_panel=INPUT
+        ),
     ] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="Put parts together: codes.*-of-4.h5 -> codes.h5.")] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Put parts together: codes.*-of-4.h5 -> codes.h5.", rich_help_panel=OUTPUT)
+    ] = False,
     split: Annotated[
-        str | None, typer.Option(help="Take the images of this split of a dataset alone: train or val.")
+        str | None,
+        typer.Option(help="Take the images of this split of a dataset alone: train or val.", rich_help_panel=INPUT),
     ] = None,
     view: Annotated[
-        str | None, typer.Option(help="Take the images of a dataset with this projection alone, PA or AP.")
+        str | None,
+        typer.Option(help="Take the images of a dataset with this projection alone, PA or AP.", rich_help_panel=INPUT),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Take the images of a dataset with this label alone.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="No more than the first so many images.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Take the images of a dataset with this label alone.", rich_help_panel=INPUT)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="No more than the first so many images.", rich_help_panel=INPUT)
+    ] = None,
     fit: Annotated[
         str | None,
         typer.Option(
             help="How an image that is not square becomes one: crop (the centre square) or pad (everything, with "
-            "black). Default: crop; images of datasets are squares already."
+            "black). Default: crop; images of datasets are squares already.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     on_suspect: OnSuspectOption = "warn",
     right: RightOption = False,
     any_view: AnyViewOption = False,
     batch: BatchOption = BATCH,
-    grid: Annotated[Path | None, typer.Option(help="Write a PNG of images above reconstructions.")] = None,
+    grid: Annotated[
+        Path | None, typer.Option(help="Write a PNG of images above reconstructions.", rich_help_panel=OUTPUT)
+    ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     json: JsonOption = False,

@@ -7,7 +7,7 @@ import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 from cxredit_cli.commands.direction_report import print_left_out
-from cxredit_cli.commands.options import LABELS_HELP, JsonOption, SeedOption, UncertainOption
+from cxredit_cli.commands.options import INPUT, LABELS_HELP, METHOD, OUTPUT, JsonOption, SeedOption, UncertainOption
 
 if TYPE_CHECKING:
     from cxredit_cli.separability.lda import Separability
@@ -15,15 +15,23 @@ if TYPE_CHECKING:
 
 def command(
     codes: Annotated[Path, typer.Argument(help="Codes of labelled images, from `cxredit invert`.")] = Path("codes.h5"),
-    labels: Annotated[Path, typer.Option(help=f"{LABELS_HELP}; or a dataset of `prepare`.")] = Path("dataset.h5"),
+    labels: Annotated[
+        Path, typer.Option(help=f"{LABELS_HELP}; or a dataset of `prepare`.", rich_help_panel=INPUT)
+    ] = Path("dataset.h5"),
     uncertain: UncertainOption = "skip",
-    positive: Annotated[str, typer.Option(help="The label of the one class.")] = "Cardiomegaly",
-    negative: Annotated[str, typer.Option(help="The label of the other class.")] = "No Finding",
-    folds: Annotated[int, typer.Option(help="Parts to hold out in turn; a patient is never divided.")] = 5,
-    permutations: Annotated[int, typer.Option(min=1, help="Exchanges of the labels between patients.")] = 200,
+    positive: Annotated[str, typer.Option(help="The label of the one class.", rich_help_panel=INPUT)] = "Cardiomegaly",
+    negative: Annotated[str, typer.Option(help="The label of the other class.", rich_help_panel=INPUT)] = "No Finding",
+    folds: Annotated[
+        int, typer.Option(help="Parts to hold out in turn; a patient is never divided.", rich_help_panel=METHOD)
+    ] = 5,
+    permutations: Annotated[
+        int, typer.Option(min=1, help="Exchanges of the labels between patients.", rich_help_panel=METHOD)
+    ] = 200,
     seed: SeedOption = 0,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The axis, as a direction.")] = Path("direction.h5"),
-    plot: Annotated[Path, typer.Option(help="The plot to write.")] = Path("lda.png"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The axis, as a direction.", rich_help_panel=OUTPUT)
+    ] = Path("direction.h5"),
+    plot: Annotated[Path, typer.Option(help="The plot to write.", rich_help_panel=OUTPUT)] = Path("lda.png"),
     json: JsonOption = False,
 ) -> None:
     """Separate two classes of codes by LDA, in sample as the paper does and on held-out patients.

@@ -10,6 +10,8 @@ from cxredit_cli.commands.at_the_door import open_door, say_suspects, suspects_d
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
 from cxredit_cli.commands.options import (
     BATCH,
+    INPUT,
+    OUTPUT,
     AnatomyOption,
     AnyViewOption,
     BatchOption,
@@ -32,14 +34,21 @@ def command(
         list[str],
         typer.Argument(help="Images, folders, globs, zips, datasets and codes (.h5); - reads paths from stdin."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write.")] = Path("anatomy.csv"),
-    overlay: Annotated[Path | None, typer.Option(help="A folder for pictures with heart and lungs outlined.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write.", rich_help_panel=OUTPUT)] = Path(
+        "anatomy.csv"
+    ),
+    overlay: Annotated[
+        Path | None, typer.Option(help="A folder for pictures with heart and lungs outlined.", rich_help_panel=OUTPUT)
+    ] = None,
     model: ModelOption = None,
     anatomy: AnatomyOption = None,
     split: Annotated[
-        str | None, typer.Option(help="Take the images of this split of a dataset alone: train or val.")
+        str | None,
+        typer.Option(help="Take the images of this split of a dataset alone: train or val.", rich_help_panel=INPUT),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Take the images of a dataset with this label alone.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Take the images of a dataset with this label alone.", rich_help_panel=INPUT)
+    ] = None,
     fit: FitOption = "crop",
     on_suspect: OnSuspectOption = "warn",
     right: RightOption = False,

@@ -14,7 +14,9 @@ from rich.markup import escape
 from cxredit_cli.commands.at_the_door import open_door, say_suspects, suspects_document
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
 from cxredit_cli.commands.options import (
+    INPUT,
     LABELS_HELP,
+    OUTPUT,
     AnyViewOption,
     FitOption,
     JsonOption,
@@ -39,22 +41,34 @@ def command(
     inputs: Annotated[list[str], typer.Argument(help="Images, folders, globs or zips; - reads paths from stdin.")],
     labels: Annotated[
         list[Path] | None,
-        typer.Option(help=f"{LABELS_HELP}; given twice, MIMIC-CXR's labels and metadata."),
+        typer.Option(help=f"{LABELS_HELP}; given twice, MIMIC-CXR's labels and metadata.", rich_help_panel=INPUT),
     ] = None,
     uncertain: UncertainOption = "skip",
-    output: Annotated[Path, typer.Option("--output", "-o", help="The dataset to write.")] = Path("dataset.h5"),
-    view: Annotated[str | None, typer.Option(help="Keep this view alone, such as PA.")] = None,
-    resolution: Annotated[int, typer.Option(help="Height and width of the prepared images.")] = 128,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The dataset to write.", rich_help_panel=OUTPUT)
+    ] = Path("dataset.h5"),
+    view: Annotated[str | None, typer.Option(help="Keep this view alone, such as PA.", rich_help_panel=INPUT)] = None,
+    resolution: Annotated[
+        int, typer.Option(help="Height and width of the prepared images.", rich_help_panel=INPUT)
+    ] = 128,
     fit: FitOption = "crop",
-    val_fraction: Annotated[float, typer.Option(help="Share of the patients that is held out.")] = 0.1,
+    val_fraction: Annotated[
+        float, typer.Option(help="Share of the patients that is held out.", rich_help_panel=INPUT)
+    ] = 0.1,
     seed: SeedOption = 0,
-    bits: Annotated[int, typer.Option(help="Bits a pixel in the dataset: 8 or 16.")] = 8,
+    bits: Annotated[int, typer.Option(help="Bits a pixel in the dataset: 8 or 16.", rich_help_panel=INPUT)] = 8,
     on_suspect: OnSuspectOption = "skip",
     right: RightOption = False,
     any_view: AnyViewOption = False,
-    include: Annotated[list[str] | None, typer.Option(help="Keep images with this label; may be repeated.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Leave out images with this label; repeatable.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that read; one a CPU if not given.")] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Keep images with this label; may be repeated.", rich_help_panel=INPUT)
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out images with this label; repeatable.", rich_help_panel=INPUT)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that read; one a CPU if not given.", rich_help_panel=INPUT)
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Make dataset.h5 from images and a CSV of labels, split by patient.

@@ -5,37 +5,72 @@ from typing import Annotated
 
 import typer
 
-from cxredit_cli.commands.options import DeviceOption, JsonOption, PrecisionOption, SeedOption
+from cxredit_cli.commands.options import METHOD, MODEL, DeviceOption, JsonOption, PrecisionOption, SeedOption
 
 
 def command(
     images: Annotated[Path, typer.Argument(help="Dataset of `prepare`, or a folder or zip of images.")] = Path(
         "dataset.h5"
     ),
-    model: Annotated[Path | None, typer.Option(help="The model folder that gets the encoder; default ./model.")] = None,
-    depth: Annotated[int, typer.Option(help="Layers of each of the two ResNets: 18, 34, 50 or 101.")] = 101,
-    width: Annotated[int, typer.Option(help="Channels of the ResNets' stems; smaller is faster.")] = 64,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="The model folder that gets the encoder; default ./model.", rich_help_panel=MODEL),
+    ] = None,
+    depth: Annotated[
+        int, typer.Option(help="Layers of each of the two ResNets: 18, 34, 50 or 101.", rich_help_panel=METHOD)
+    ] = 101,
+    width: Annotated[
+        int, typer.Option(help="Channels of the ResNets' stems; smaller is faster.", rich_help_panel=METHOD)
+    ] = 64,
     passes: Annotated[
-        int, typer.Option(min=1, help="Passes of the encoder over an image; each corrects the last (ReStyle).")
+        int,
+        typer.Option(
+            min=1, help="Passes of the encoder over an image; each corrects the last (ReStyle).", rich_help_panel=METHOD
+        ),
     ] = 1,
     collaborate: Annotated[
-        int, typer.Option(min=0, help="Steps of optimisation whose codes of real images teach the encoder; 0: none.")
+        int,
+        typer.Option(
+            min=0,
+            help="Steps of optimisation whose codes of real images teach the encoder; 0: none.",
+            rich_help_panel=METHOD,
+        ),
     ] = 0,
-    space: Annotated[str, typer.Option(help="Space of its codes: w, or w+ for a code a layer.")] = "w",
-    batch: Annotated[int, typer.Option(min=1, help="Synthetic and as many real images an iteration.")] = 16,
-    kimg: Annotated[float | None, typer.Option(help="Stop after this many thousand real images in all.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes of training in all.")] = None,
-    lr: Annotated[float, typer.Option(min=0, help="Learning rate of the encoder.")] = 3e-4,
+    space: Annotated[
+        str, typer.Option(help="Space of its codes: w, or w+ for a code a layer.", rich_help_panel=METHOD)
+    ] = "w",
+    batch: Annotated[
+        int, typer.Option(min=1, help="Synthetic and as many real images an iteration.", rich_help_panel=METHOD)
+    ] = 16,
+    kimg: Annotated[
+        float | None, typer.Option(help="Stop after this many thousand real images in all.", rich_help_panel=METHOD)
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after this many minutes of training in all.", rich_help_panel=METHOD)
+    ] = None,
+    lr: Annotated[float, typer.Option(min=0, help="Learning rate of the encoder.", rich_help_panel=METHOD)] = 3e-4,
     code_weight: Annotated[
-        float, typer.Option(help="Weight of L1(w, w^), the error of codes, on synthetic images.")
+        float,
+        typer.Option(help="Weight of L1(w, w^), the error of codes, on synthetic images.", rich_help_panel=METHOD),
     ] = 1.0,
-    pixel_weight: Annotated[float, typer.Option(help="Weight of the squared error of pixels.")] = 1.0,
-    ssim_weight: Annotated[float, typer.Option(help="Weight of 1 - SSIM, the structural error.")] = 1.0,
-    feature_weight: Annotated[float, typer.Option(help="Weight of the distance of feature maps.")] = 1.0,
+    pixel_weight: Annotated[
+        float, typer.Option(help="Weight of the squared error of pixels.", rich_help_panel=METHOD)
+    ] = 1.0,
+    ssim_weight: Annotated[
+        float, typer.Option(help="Weight of 1 - SSIM, the structural error.", rich_help_panel=METHOD)
+    ] = 1.0,
+    feature_weight: Annotated[
+        float, typer.Option(help="Weight of the distance of feature maps.", rich_help_panel=METHOD)
+    ] = 1.0,
     ema_kimg: Annotated[
-        float, typer.Option(min=0, help="Half-life of the averaged weights, in thousand images; 0 is off.")
+        float,
+        typer.Option(
+            min=0, help="Half-life of the averaged weights, in thousand images; 0 is off.", rich_help_panel=METHOD
+        ),
     ] = 10.0,
-    init_from: Annotated[Path | None, typer.Option(help="Start from the encoder of this model.")] = None,
+    init_from: Annotated[
+        Path | None, typer.Option(help="Start from the encoder of this model.", rich_help_panel=MODEL)
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",

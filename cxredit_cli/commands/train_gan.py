@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from cxredit_cli.commands.options import DeviceOption, JsonOption, PrecisionOption, SeedOption
+from cxredit_cli.commands.options import (
+    INPUT,
+    METHOD,
+    MODEL,
+    OUTPUT,
+    DeviceOption,
+    JsonOption,
+    PrecisionOption,
+    SeedOption,
+)
 
 
 def command(
@@ -13,45 +22,77 @@ def command(
         "dataset.h5"
     ),
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Model folder to write; run again to carry on.")
+        Path,
+        typer.Option("--output", "-o", help="Model folder to write; run again to carry on.", rich_help_panel=OUTPUT),
     ] = Path("model"),
     resolution: Annotated[
-        int | None, typer.Option(help="Picture size, a power of two; default: the dataset's.")
+        int | None, typer.Option(help="Picture size, a power of two; default: the dataset's.", rich_help_panel=INPUT)
     ] = None,
-    kimg: Annotated[float | None, typer.Option(help="Stop after this many thousand images in all.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes of training in all.")] = None,
+    kimg: Annotated[
+        float | None, typer.Option(help="Stop after this many thousand images in all.", rich_help_panel=METHOD)
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after this many minutes of training in all.", rich_help_panel=METHOD)
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
             help="Settings by name: auto, small, stylegan2, paper256, paper512 or paper1024. Default: small on a "
-            "CPU, else auto."
+            "CPU, else auto.",
+            rich_help_panel=METHOD,
         ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="How many images each iteration trains on.")] = None,
-    lr: Annotated[float | None, typer.Option(min=0, help="Learning rate of both networks.")] = None,
-    gamma: Annotated[float | None, typer.Option(min=0, help="R1 weight at the final resolution.")] = None,
-    pl_weight: Annotated[float, typer.Option(min=0, help="Path length weight, in the last stage; 0 is off.")] = 2.0,
-    channel_base: Annotated[
-        int | None, typer.Option(min=1, help="Feature maps times resolution, of both networks.")
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="How many images each iteration trains on.", rich_help_panel=METHOD)
     ] = None,
-    channel_max: Annotated[int | None, typer.Option(min=1, help="Most feature maps of a layer.")] = None,
-    dim: Annotated[int | None, typer.Option(min=1, help="Dimensions of z and of w; default 512.")] = None,
-    augment: Annotated[bool, typer.Option(help="Adaptive augmentation of what the discriminator sees.")] = True,
+    lr: Annotated[
+        float | None, typer.Option(min=0, help="Learning rate of both networks.", rich_help_panel=METHOD)
+    ] = None,
+    gamma: Annotated[
+        float | None, typer.Option(min=0, help="R1 weight at the final resolution.", rich_help_panel=METHOD)
+    ] = None,
+    pl_weight: Annotated[
+        float, typer.Option(min=0, help="Path length weight, in the last stage; 0 is off.", rich_help_panel=METHOD)
+    ] = 2.0,
+    channel_base: Annotated[
+        int | None, typer.Option(min=1, help="Feature maps times resolution, of both networks.", rich_help_panel=METHOD)
+    ] = None,
+    channel_max: Annotated[
+        int | None, typer.Option(min=1, help="Most feature maps of a layer.", rich_help_panel=METHOD)
+    ] = None,
+    dim: Annotated[
+        int | None, typer.Option(min=1, help="Dimensions of z and of w; default 512.", rich_help_panel=METHOD)
+    ] = None,
+    augment: Annotated[
+        bool, typer.Option(help="Adaptive augmentation of what the discriminator sees.", rich_help_panel=METHOD)
+    ] = True,
     grow_from: Annotated[
-        int | None, typer.Option(help="First picture size when growing; 0 is off. Default: 32 on a CPU, else off.")
+        int | None,
+        typer.Option(
+            help="First picture size when growing; 0 is off. Default: 32 on a CPU, else off.", rich_help_panel=METHOD
+        ),
     ] = None,
     grow_kimg: Annotated[
-        str | None, typer.Option(help="Thousand images at each size before the last. Default: 30,60.")
+        str | None,
+        typer.Option(help="Thousand images at each size before the last. Default: 30,60.", rich_help_panel=METHOD),
     ] = None,
     init_from: Annotated[
         Path | None,
-        typer.Option(help="Start from the networks of this model, of the same or a smaller resolution and width."),
+        typer.Option(
+            help="Start from the networks of this model, of the same or a smaller resolution and width.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     snapshot_kimg: Annotated[
         float | None,
-        typer.Option(help="Thousand images between checkpoints and sample grids. Default: 50, on a CPU 2."),
+        typer.Option(
+            help="Thousand images between checkpoints and sample grids. Default: 50, on a CPU 2.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the model, stored in it and in what it makes.")] = "model",
+    name: Annotated[
+        str, typer.Option(help="Name of the model, stored in it and in what it makes.", rich_help_panel=MODEL)
+    ] = "model",
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",

@@ -92,3 +92,14 @@ def test_the_version_is_printed() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert result.exit_code == 0
     assert result.stdout.strip() == f"cxredit {__version__}"
+
+
+def test_every_option_stands_in_a_panel():
+    panels = {
+        (path, option.opts[0]): option.rich_help_panel
+        for path, command in commands(get_command(app))
+        for option in options(command)
+        if option.opts[0] != "--help"
+    }
+    own = {"From images", "From labelled codes", "From a measure"}  # the three ways of `direction find`
+    assert {key for key, panel in panels.items() if panel not in {"Input", "Model", "Method", "Output", *own}} == set()
