@@ -1,6 +1,7 @@
 """The page of `cxredit evaluate`: a report with plots and pictures in one HTML file that needs no network."""
 
 from base64 import b64encode
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from cxredit_cli.radiographs import provenance
 from cxredit_cli.radiographs.write import encode_png
 from cxredit_cli.report.charts import Chart, Line
 from cxredit_cli.report.pages import write_page
+from cxredit_cli.storage.prepare_dataset import kind_of
 
 
 def write_evaluation(path: Path, report: dict[str, Any], pictures: tuple[Tensor, Tensor] | None = None) -> None:
@@ -19,11 +21,12 @@ def write_evaluation(path: Path, report: dict[str, Any], pictures: tuple[Tensor,
 
     `pictures` belong to its section `dose`: edits [P, S, 1, R, R] and their originals [P, 1, R, R], in [-1, 1].
     """
-    dose = report.get("dose")
+    dose, refused = report.get("dose"), report.get("native", {}).get("figures", [])
     context = {
         "report": report,
         "charts": [] if dose is None or not dose["used"] else dose_charts(dose),
         "classifier_auc": "" if dose is None or not dose["classifier"] else stated_auc(dose["classifier_judge"]),
+        "refusals": Counter(kind_of(row["refused"]) for row in refused if row["refused"]).most_common(),
         "strips": [] if pictures is None else _strips(report, *pictures),
         "software": f"cxredit {__version__}",
         "disclaimer": provenance.DISCLAIMER,

@@ -72,6 +72,14 @@ def dose_section() -> dict[str, Any]:
     }
 
 
+def native_section() -> dict[str, Any]:
+    row = {"strength": 4.0, "method": "native", "films": 5, "refused": 2, "carried": 0.96, "right_sign": 1.0}
+    row |= {"median_gap": 0.007, "within_.03": 0.9, "ghost": 1.2, "ghost_fine": None, "edge": 0.9, "detail": 0.97}
+    figures = [{"refused": "no room beside it"}] * 2 + [{"refused": ""}]
+    section = {"films": 5, "direction": "<wide>", "inversion": "hybrid, w+, 150 steps", "figures": figures}
+    return {**section, "summary": [{**row, "outside": 0.0, "seconds": None}], "unreadable": []}
+
+
 def spread(mean: float) -> dict[str, float]:
     return {"mean": mean, "deviation": 0.1}
 
@@ -95,6 +103,7 @@ def test_a_page_of_all_sections(tmp_path: Path) -> None:
             **{"images": 16, "split": "val", "patients": 9, "half": 8, "truncation_psi": 1, "figures": [figure]},
             "notes": [],
         },
+        "native": native_section(),
     }
     write_evaluation(tmp_path / "page.html", report, (torch.zeros(2, 3, 1, 8, 8), torch.zeros(2, 1, 8, 8)))
     text = (tmp_path / "page.html").read_text()
@@ -114,6 +123,8 @@ def test_a_page_of_all_sections(tmp_path: Path) -> None:
         "0.700 (0.600 to 0.800)",
         "frechet distance",
         "not reached",
+        "<td>0.96</td><td>100 %</td>",
+        "no room beside it</th><td>2</td>",
         *second,
     ):
         assert words in text
