@@ -18,6 +18,7 @@ from cxredit_cli.editing.demonstration import BUNDLED_RADIOGRAPH
 from cxredit_cli.editing.edit_film import CarriedEdit
 from cxredit_cli.editing.edit_film import edit_film as carry_over
 from cxredit_cli.errors import InputError
+from cxredit_cli.intake.look import look as judge
 from cxredit_cli.inversion.encode import Space
 from cxredit_cli.inversion.invert import STEPS, Method, choose_method, choose_space
 from cxredit_cli.inversion.invert import invert as invert_images
@@ -37,6 +38,7 @@ from cxredit_cli.separability.lda import Separability, lda
 from cxredit_cli.storage.anatomy_network import load_anatomy
 from cxredit_cli.storage.codes import Codes, CodesWriter, read_codes
 from cxredit_cli.storage.directions import Direction, find_direction, read_direction, write_direction
+from cxredit_cli.storage.intake_network import load_intake
 from cxredit_cli.storage.models import Model
 from cxredit_cli.storage.models import load_model as load_from_folder
 
@@ -58,6 +60,7 @@ __all__ = [
     "lda",
     "load_direction",
     "load_model",
+    "look",
     "measure",
     "read_codes",
     "read_film",
@@ -119,6 +122,24 @@ def load_model(path: str | Path | None = None, device: str = "auto") -> Model:
     128
     """
     return load_from_folder(None if path is None else Path(path), resolve_device(device))
+
+
+def look(radiographs: Sequence[Radiograph | Path | str], fit: Fit = "crop") -> list[str]:
+    """What looks wrong with radiographs, or files of them, in words: turned, negative, lateral, no chest at all.
+
+    "" stands for one that looks like an upright frontal chest radiograph. Raises UnreadableImageError.
+
+    >>> import cxredit_cli as cx
+    >>> film = cx.read_radiograph(cx.BUNDLED_RADIOGRAPH)
+    >>> upside_down = cx.Radiograph(film.pixels[::-1, ::-1], "turned.png", "")
+    >>> cx.look([film, upside_down])
+    ['', 'it looks upside down']
+    """
+    trained = load_intake()
+    side = trained.network.config.resolution
+    read = [item if isinstance(item, Radiograph) else read_radiograph(Path(item)) for item in radiographs]
+    squares = [fit_square(radiograph.pixels, side, fit) for radiograph in read]
+    return [verdict.words for verdict in judge(trained, torch.from_numpy(np.stack(squares))[:, None])] if read else []
 
 
 def invert(

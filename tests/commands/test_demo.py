@@ -211,7 +211,7 @@ def test_opened_on_request(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "words"),
     [
         (("nowhere.png",), "does not exist"),
-        (("note.png",), "it is no PNG"),
+        (("note.png",), "it is no DICOM file"),
         (("--sweep", "3"), "FROM:TO:COUNT"),
         (("--fit", "stretch"), "--fit must be"),
         (("--method", "encoder"), "needs an encoder"),

@@ -54,7 +54,7 @@ def test_what_cannot_be_read_is_listed(scan: str, data: Path) -> None:
     Path(scan).write_bytes(b"no picture")
     result = CliRunner().invoke(app, ["prepare", scan, str(data / "nih")])
     assert result.exit_code == 1, result.output
-    assert f"{SHOWN}: it is no PNG" in result.stderr
+    assert f"{SHOWN}: it is no DICOM file" in result.stderr
     assert SHOWN in Path("dataset_skipped.csv").read_text(encoding="utf-8")
 
 
