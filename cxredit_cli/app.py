@@ -14,13 +14,14 @@ from cxredit_cli import __version__
 from cxredit_cli.errors import CxreditError
 
 COMMANDS = {  # by workflow
-    "Data and training": ("prepare", "train-gan", "train-encoder"),
+    "Data and training": ("prepare", "train-gan", "train-encoder", "import"),
     "Codes and directions": ("invert", "direction", "lda", "edit-heart"),
     "Edits": ("apply", "demo", "generate"),
     "Judgement": ("measure", "evaluate"),
     "This installation": ("models", "bench", "doctor"),
 }
 
+MODULES = {"import": "import_model"}  # of commands whose names may not stand in Python
 CARRY_ON = ("prepare", "train-gan", "train-encoder", "invert", "apply", "generate")  # after they were stopped
 ESCAPED = "backslashreplace"
 # What torch says of a GPU, and of a processor.
@@ -91,7 +92,7 @@ def _version(
 
 
 for _panel, _name in ((panel, name) for panel, names in COMMANDS.items() for name in names):
-    _module = import_module(f"cxredit_cli.commands.{_name.replace('-', '_')}")
+    _module = import_module(f"cxredit_cli.commands.{MODULES.get(_name, _name.replace('-', '_'))}")
     if hasattr(_module, "group"):  # a command with commands of its own
         app.add_typer(_module.group, name=_name, rich_help_panel=_panel)
     else:
