@@ -48,7 +48,5 @@ def command(
         return
     with_ = "with its discriminator" if found.discriminator else "without a discriminator of the residual kind"
     grey = f", made grey of {found.said['image_channels']} channels" if found.said["image_channels"] != 1 else ""
-    stdout.print(
-        f"{output}: {found.said['imported_as']} at {config.resolution}x{config.resolution}{grey}, {with_}; {model.name}",
-        markup=False,
-    )
+    what = f"{found.said['imported_as']} at {config.resolution}x{config.resolution}"
+    stdout.print(f"{output}: {what}{grey}, {with_}; {model.name}", markup=False)

@@ -48,7 +48,7 @@ def discriminator() -> Discriminator:
 
 @pytest.fixture
 def persistence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Something under the name that NVlabs' pickles call, so that such pickles can be written; it may never be called."""
+    """What NVlabs' pickles call, so that such pickles can be written; it may never be called."""
 
     def _reconstruct_persistent_obj(meta: Any) -> Any:
         raise AssertionError("code of the file was run")
@@ -221,7 +221,7 @@ def test_other_networks_are_refused(persistence, generator, tmp_path, how, said)
 def test_what_is_no_snapshot_is_refused(tmp_path, content):
     path = tmp_path / "network.pkl"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="no whole pickle|no dictionary of networks|no generator"):
+    with pytest.raises(InputError, match=r"no whole pickle|no dictionary of networks|no generator"):
         import_networks(path)
 
 
