@@ -116,14 +116,12 @@ def read_codes(path: Path) -> Codes:
     """Read the complete rows of a code file; raises InputError for a wrong, damaged or empty one."""
     with open_hdf5(path, SCHEMA, VERSION) as file:
         header = _read_header(file)
+        _check_columns(file, header)
         count = int(file["count"][()])
         w = np.asarray(file["w"][:count], dtype=np.float32)
         source = texts(file, "source", count)
         psnr, ssim = (numbers(file, name, count) for name in ("psnr", "ssim"))
-        _check_pictures(file, header)
         suspect, righted = (texts(file, name, count) if name in file else [""] * count for name in NOTES)
-        if w.shape != (count, header.num_ws, header.w_dim):
-            raise ValueError("its arrays have different lengths")
     if count == 0:
         raise InputError(f"{path} holds no codes yet; make some with `cxredit invert`.")
     if not np.isfinite(w).all():
@@ -153,7 +151,7 @@ class CodesWriter:
         if path.exists():
             with open_hdf5(path, SCHEMA, VERSION) as file:
                 found = _read_header(file)
-                _check_pictures(file, found)
+                _check_columns(file, found)
                 self._count = int(file["count"][()])
                 names = file["source"].asstr()[: self._count]
                 self.done_sources = {name: row for row, name in enumerate(names)}
@@ -329,19 +327,21 @@ def _read_header(file: h5py.File) -> CodesHeader:
     return header
 
 
-def _check_pictures(file: h5py.File, header: CodesHeader) -> None:
-    """Raise ValueError unless pictures, noise and tuning, which stay on disk, have the shapes that the header says."""
-    side, count = header.resolution, int(file["count"][()])
-    shapes: dict[str, tuple[int, ...]] = {"original": (side, side)}
-    shapes |= {f"noise/{i}": shape for i, shape in enumerate(header.noise_shapes)}
-    if header.tuning_size:
-        shapes["tuning"] = (header.tuning_size,)
-    if len(file.get("noise", ())) != len(header.noise_shapes):
-        raise ValueError(f"it has {len(file.get('noise', ()))} layers of noise, not {len(header.noise_shapes)}")
+def _check_columns(file: h5py.File, header: CodesHeader) -> None:
+    """Raise ValueError unless every column holds what the header says of it, for all rows that count."""
+    count, layers = int(file["count"][()]), len(header.noise_shapes)
+    if len(file.get("noise", ())) != layers:
+        raise ValueError(f"it has {len(file.get('noise', ()))} layers of noise, not {layers}")
+    shapes: dict[str, tuple[int, ...]] = {"w": (header.num_ws, header.w_dim), "source": (), "psnr": (), "ssim": ()}
+    shapes |= {"original": (header.resolution, header.resolution)}
+    shapes |= {f"noise/{index}": shape for index, shape in enumerate(header.noise_shapes)}
+    shapes |= {"tuning": (header.tuning_size,)} if header.tuning_size else {}
+    shapes |= {name: () for name in NOTES if name in file}
     for name, shape in shapes.items():
         column = file[name]
-        if column.shape[1:] != shape or len(column) < count or column.dtype.kind not in "uf":
-            raise ValueError(f"{name} has the shape {list(column.shape)}")
+        kinds = "SO" if name in ("source", *NOTES) else "uf"
+        if column.ndim == 0 or column.shape[1:] != shape or len(column) < count or column.dtype.kind not in kinds:
+            raise ValueError(f"{name} holds {column.dtype} of the shape {list(column.shape)}")
 
 
 def _check_same(path: Path, found: CodesHeader, header: CodesHeader) -> None:
