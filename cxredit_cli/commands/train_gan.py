@@ -124,6 +124,7 @@ def command(
     except ValueError:
         raise InputError(f"--grow-kimg takes numbers such as 30,60, but it is '{grow_kimg}'.") from None
     initial = None if init_from is None else load_model(init_from, parts=(GENERATOR, DISCRIMINATOR))
+    begun = None if initial is None else initial.generator.config
     config = gan_config(
         side,
         target,
@@ -138,7 +139,8 @@ def command(
             "gamma": gamma,
             "channel_base": channel_base,
             "channel_max": channel_max,
-            "dim": dim,
+            "dim": dim if dim is not None or begun is None else begun.w_dim,
+            "mapping_layers": None if begun is None else begun.mapping_layers,
             "augment_target": None if augment else 0.0,
         },
         seed=seed,

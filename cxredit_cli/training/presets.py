@@ -66,7 +66,8 @@ def gan_config(
 
     `grow_from` 0 trains at full resolution from the start; None grows on a CPU only, from `smallest` (that of the model
     to start from, if any). `grow_kimg` None spends as much of GROW_KIMG as there are growths.
-    `overrides` may hold batch, lr, gamma, channel_base, channel_max, ema_kimg, augment_target, fade_kimg, dim.
+    `overrides` may hold batch, lr, gamma, channel_base, channel_max, mapping_layers, ema_kimg, augment_target,
+    fade_kimg, dim.
     """
     on_cpu = device.type == "cpu"
     chosen = preset_for(preset or ("small" if on_cpu else "auto"), resolution)

@@ -307,3 +307,17 @@ def test_other_checkpoints_are_refused(tmp_path, content):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match="no checkpoint of plain tensors"):
         import_networks(path)
+
+
+def test_an_imported_model_is_trained_on(persistence, generator, discriminator, data, tmp_path, monkeypatch):
+    """With its own eight mapping layers and dimensions, without having to name them."""
+    monkeypatch.chdir(tmp_path)
+    networks = {"G_ema": nvlabs_generator(generator), "D": nvlabs_discriminator(discriminator)}
+    Path("network.pkl").write_bytes(pickle.dumps(networks))
+    runner = CliRunner()
+    assert runner.invoke(app, ["import", "network.pkl", "-o", "mine"]).exit_code == 0
+    assert runner.invoke(app, ["prepare", str(data / "nih"), "--resolution", "32"]).exit_code == 0
+    short = ["--kimg", "0.004", "--batch", "4", "--channel-base", "512", "--channel-max", "32", "--grow-from", "0"]
+    result = runner.invoke(app, ["train-gan", "dataset.h5", "-o", "next", "--init-from", "mine", *short])
+    assert result.exit_code == 0, result.output
+    assert load_model(Path("next")).generator.config.mapping_layers == 8
