@@ -152,7 +152,7 @@ def _merge_info(folder: Path, info: Mapping[str, Any]) -> None:
 
 def _build(network: Callable[[Any], N], kind: type[Any], info: Mapping[str, Any], part: Part, folder: Path) -> N:
     try:
-        return network(typed(kind, dict(info[part]), most=MOST_OF_A_NETWORK))
+        return network(typed(kind, dict(info[part]), least=1, most=MOST_OF_A_NETWORK))
     except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise InputError(f"{folder / 'model.json'}: the entry '{part}' does not describe a {part} ({error}).") from None
 
