@@ -330,6 +330,8 @@ def _read_header(file: h5py.File) -> CodesHeader:
 def _check_columns(file: h5py.File, header: CodesHeader) -> None:
     """Raise ValueError unless every column holds what the header says of it, for all rows that count."""
     count, layers = int(file["count"][()]), len(header.noise_shapes)
+    if count < 0:
+        raise ValueError(f"it counts {count} rows")
     if len(file.get("noise", ())) != layers:
         raise ValueError(f"it has {len(file.get('noise', ()))} layers of noise, not {layers}")
     shapes: dict[str, tuple[int, ...]] = {"w": (header.num_ws, header.w_dim), "source": (), "psnr": (), "ssim": ()}

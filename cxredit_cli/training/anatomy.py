@@ -1,8 +1,7 @@
 """Training of the anatomy network: little data, so the augmentation does most of the work."""
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,19 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cxredit_cli.anatomy.outlines import normalise
-from cxredit_cli.errors import MismatchError
 from cxredit_cli.networks.anatomy import AnatomyNetwork
-from cxredit_cli.progress import Progress, SilentProgress
+from cxredit_cli.progress import Progress
 from cxredit_cli.training.anatomy_augmentation import change_contrast, deform
-from cxredit_cli.training.checkpoint import (
-    load_checkpoint,
-    load_module,
-    load_optimizer,
-    module_tensors,
-    optimizer_tensors,
-    save_checkpoint,
-)
-from cxredit_cli.training.supervised import draw, update_average, warm_cosine
+from cxredit_cli.training.supervised import draw, train
 
 
 @dataclass(frozen=True)
@@ -77,41 +67,19 @@ def train_anatomy(
 ) -> AnatomyNetwork:
     """Train `network` on images [M, 1, R, R] (any range) and targets [M, 4, R, R] in 0..1; return its moving average.
 
-    Every `check_every` steps the average is given to `check`, whose figures are shown, and everything is written to
-    `checkpoint`; with one that exists, training carries on there and ends with the same weights (on a processor).
-    Raises MismatchError for a checkpoint of other options.
+    `supervised.train` says what the others are.
     """
-    progress = progress or SilentProgress()
-    average = deepcopy(network).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.lr, weight_decay=options.weight_decay)
-    first = _restore(checkpoint, network, average, optimizer, options)
     device = next(network.parameters()).device
     images, targets = images.to(device), targets.to(device)
-    progress.start("Training the anatomy network", options.steps, first, unit="step")
-    network.train()
-    for step in range(first, options.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = options.lr * warm_cosine(step, options.steps, options.warmup)
+
+    def loss_of(current: AnatomyNetwork, step: int) -> Tensor:
         strength = augmentation_strength(step, options)
         x, wanted = training_batch(images, targets, options.batch, options.seed, step, strength)
         with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
-            scores = network(x)
-        loss = anatomy_loss(scores.float(), wanted)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        update_average(average, network, step, options.ema)
-        done = step + 1
-        if done % check_every == 0 or done == options.steps:
-            figures = dict(check(average)) if check else {}
-            progress.advance(done, loss=loss.item(), **figures)
-            if checkpoint:
-                tensors = module_tensors("network", network) | module_tensors("average", average)
-                state = {"step": done, "options": asdict(options), "figures": figures}
-                save_checkpoint(checkpoint, tensors | optimizer_tensors("optimizer", optimizer), state)
-    progress.finish()
-    return average
+            scores = current(x)
+        return anatomy_loss(scores.float(), wanted)
+
+    return train(network, options, loss_of, "Training the anatomy network", checkpoint, check, check_every, progress)
 
 
 def augmentation_strength(step: int, options: AnatomyTraining) -> float:
@@ -128,25 +96,3 @@ def training_batch(
     randomness = torch.Generator().manual_seed((seed + 1) * 7_368_787 + step)
     x, wanted = deform(normalise(images[chosen]), targets[chosen], randomness, strength)
     return normalise(change_contrast(x, randomness, strength)), wanted
-
-
-def _restore(
-    checkpoint: Path | None,
-    network: AnatomyNetwork,
-    average: AnatomyNetwork,
-    optimizer: torch.optim.Optimizer,
-    options: AnatomyTraining,
-) -> int:
-    """Load a checkpoint if there is one; return how many steps are done."""
-    if checkpoint is None or not checkpoint.exists():
-        return 0
-    tensors, state = load_checkpoint(checkpoint)
-    if state["options"] != asdict(options):
-        raise MismatchError(
-            f"{checkpoint} was made with {state['options']}, but {asdict(options)} is asked for; use the same options "
-            "to carry on, or another folder."
-        )
-    load_module("network", network, tensors)
-    load_module("average", average, tensors)
-    load_optimizer("optimizer", optimizer, tensors)
-    return int(state["step"])

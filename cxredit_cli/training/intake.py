@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cxredit_cli.anatomy.outlines import normalise
-from cxredit_cli.errors import MismatchError
 from cxredit_cli.networks.intake import ORIENTATIONS, SIGNS, IntakeNetwork, turned
-from cxredit_cli.progress import Progress, SilentProgress
+from cxredit_cli.progress import Progress
 from cxredit_cli.training.anatomy_augmentation import change_contrast, deform
-from cxredit_cli.training.checkpoint import (
-    load_checkpoint,
-    load_module,
-    load_optimizer,
-    module_tensors,
-    optimizer_tensors,
-    save_checkpoint,
-)
 from cxredit_cli.training.no_frontal_chest import Outliers
-from cxredit_cli.training.supervised import update_average, warm_cosine
+from cxredit_cli.training.supervised import train
 
 UNKNOWN = -1.0  # a target that is left open
-NEGATIVE, NOT_FRONTAL_CHEST, CUT_OFF, SMALL_CHILD = (ORIENTATIONS + index for index in range(len(SIGNS)))
 CUT_OFF_FROM, WHOLE_UP_TO = 0.25, 0.1  # shares of the lungs' area outside of the picture; between: left open
 CHILD_UP_TO, GROWN_FROM = 6, 16  # years
 
@@ -149,56 +138,10 @@ def train_intake(
     check_every: int = 500,
     progress: Progress | None = None,
 ) -> IntakeNetwork:
-    """Train `network` and return its moving average.
+    """Train `network` and return its moving average; `supervised.train` says what the others are."""
 
-    Every `check_every` steps the average is given to `check`, whose figures are shown, and everything is written to
-    `checkpoint`; with one that exists, training carries on there. Raises MismatchError for one of other options.
-    """
-    progress = progress or SilentProgress()
-    average = deepcopy(network).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.lr, weight_decay=options.weight_decay)
-    first = _restore(checkpoint, network, average, optimizer, options)
-    progress.start("Training the intake network", options.steps, first, unit="step")
-    network.train()
-    for step in range(first, options.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = options.lr * warm_cosine(step, options.steps, options.warmup)
+    def loss_of(current: IntakeNetwork, step: int) -> Tensor:
         images, orientation, signs = training_batch(films, outliers, options, step)
-        loss = intake_loss(network(images), orientation, signs)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        update_average(average, network, step, options.ema)
-        done = step + 1
-        if done % check_every == 0 or done == options.steps:
-            figures = dict(check(average)) if check else {}
-            progress.advance(done, loss=loss.item(), **figures)
-            if checkpoint:
-                tensors = module_tensors("network", network) | module_tensors("average", average)
-                state = {"step": done, "options": asdict(options), "figures": figures}
-                save_checkpoint(checkpoint, tensors | optimizer_tensors("optimizer", optimizer), state)
-    progress.finish()
-    return average
+        return intake_loss(current(images), orientation, signs)
 
-
-def _restore(
-    checkpoint: Path | None,
-    network: IntakeNetwork,
-    average: IntakeNetwork,
-    optimizer: torch.optim.Optimizer,
-    options: IntakeTraining,
-) -> int:
-    """Load a checkpoint if there is one; return how many steps are done."""
-    if checkpoint is None or not checkpoint.exists():
-        return 0
-    tensors, state = load_checkpoint(checkpoint)
-    if state["options"] != asdict(options):
-        raise MismatchError(
-            f"{checkpoint} was made with {state['options']}, but {asdict(options)} is asked for; use the same options "
-            "to carry on, or another folder."
-        )
-    load_module("network", network, tensors)
-    load_module("average", average, tensors)
-    load_optimizer("optimizer", optimizer, tensors)
-    return int(state["step"])
+    return train(network, options, loss_of, "Training the intake network", checkpoint, check, check_every, progress)
