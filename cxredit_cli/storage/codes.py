@@ -269,7 +269,8 @@ class CodesWriter:
 def _copy(old: h5py.Dataset, new: h5py.Dataset, rows: int, at_once: int = 256) -> None:
     for start in range(0, rows, at_once):
         part = slice(start, min(start + at_once, rows))
-        new[part] = old[part]
+        text = h5py.check_string_dtype(old.dtype) is not None  # which other tools may store at any length
+        new[part] = [one.encode() for one in old.asstr()[part]] if text else old[part]
 
 
 def _columns(header: CodesHeader) -> list[str]:

@@ -195,3 +195,18 @@ def test_a_file_without_a_code_refuses_nothing(tmp_path: Path) -> None:
     with CodesWriter(path, other) as writer:
         writer.append(**batch(["a.png"], other), tuning=np.zeros((1, 3), np.float16))
     assert read_codes(path).header == other
+
+
+def test_names_of_any_length_are_appended_to(tmp_path):
+    """Other tools store texts at no fixed length; a file of theirs is carried on with."""
+    path = tmp_path / "codes.h5"
+    header = CodesHeader("0" * 16, "encoder", "w", 1, 4, resolution=8)
+    picture, figure = np.zeros((1, 8, 8), np.uint8), np.zeros(1, np.float32)
+    with CodesWriter(path, header) as writer:
+        writer.append(["a.png"], np.zeros((1, 1, 4), np.float32), figure, figure, picture)
+    with h5py.File(path, "r+") as file:
+        del file["source"]
+        file.create_dataset("source", data=["a.png"], dtype=h5py.string_dtype())
+    with CodesWriter(path, header) as writer:
+        writer.append(["b.png"], np.ones((1, 1, 4), np.float32), figure, figure, picture)
+    assert read_codes(path).source == ["a.png", "b.png"]
