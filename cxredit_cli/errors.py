@@ -1,5 +1,7 @@
 """What can go wrong, in one sentence for the user; `app.main` turns each into an exit code."""
 
+from typing import Any, get_args
+
 
 class CxreditError(Exception):
     """The work could not be done although the request was right (exit code 1)."""
@@ -23,3 +25,11 @@ class UneditableFilmError(InputError):
 
 class MismatchError(InputError):
     """Two files do not belong together, such as the codes of one generator and another generator."""
+
+
+def known_word(word: str, kinds: Any, option: str) -> Any:
+    """`word`, which an option takes, as one of the Literal `kinds`; raises InputError for any other."""
+    words = get_args(kinds)
+    if word in words:
+        return word
+    raise InputError(f"{option} must be {', '.join(words[:-1])} or {words[-1]}, but it is '{word}'.")

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from cxredit_cli.directions.controls import Residuals
-from cxredit_cli.errors import InputError
+from cxredit_cli.errors import InputError, known_word
 from cxredit_cli.metrics.rank_statistics import auc_interval, permute_patients, roc_auc
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.separability.discriminant import Bools, Floats, PrincipalBasis, fit_shrinkage
@@ -61,10 +61,8 @@ class _Fit:
 
 def check_method(method: str) -> LabelMethod:
     """Raise InputError unless `method` is one for labelled codes."""
-    for known in get_args(LabelMethod):
-        if method == known:
-            return known  # type: ignore[no-any-return]
-    raise InputError(f"--how for labelled codes must be means, lda, logistic or svm, but it is '{method}'.")
+    known: LabelMethod = known_word(method, LabelMethod, "--how for labelled codes")
+    return known
 
 
 def labelled_direction(

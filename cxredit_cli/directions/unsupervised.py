@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cxredit_cli.errors import InputError
+from cxredit_cli.errors import InputError, known_word
 from cxredit_cli.latent.edit_codes import check_layers
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.latent.responses import reach, respond, summarise
@@ -37,10 +37,8 @@ class Component:
 
 def check_discovery(method: str) -> Discovery:
     """Raise InputError unless `method` is one that needs no labels."""
-    for known in get_args(Discovery):
-        if method == known:
-            return known  # type: ignore[no-any-return]
-    raise InputError(f"--how must be pca or sefa, but it is '{method}'.")
+    known: Discovery = known_word(method, Discovery, "--how")
+    return known
 
 
 @torch.no_grad()

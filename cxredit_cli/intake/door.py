@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cxredit_cli.errors import InputError
+from cxredit_cli.errors import known_word
 from cxredit_cli.intake.look import Verdict, look
 from cxredit_cli.radiographs.dicom_display import BY_PRESENTATION_SHAPE
 from cxredit_cli.radiographs.dicom_position import BY_ORIENTATION
@@ -27,10 +27,8 @@ SEEN_FROM = 64  # pixels a side; of smaller pictures nothing can be said
 
 def check_on_suspect(word: str) -> OnSuspect:
     """Raise InputError unless the word of an option `--on-suspect` is one of OnSuspect."""
-    for known in get_args(OnSuspect):
-        if word == known:
-            return known  # type: ignore[no-any-return]
-    raise InputError(f"--on-suspect must be skip, warn or accept, but it is '{word}'.")
+    known: OnSuspect = known_word(word, OnSuspect, "--on-suspect")
+    return known
 
 
 @dataclass(frozen=True, slots=True)

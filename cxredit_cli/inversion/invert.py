@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cxredit_cli.devices import resolve_precision
-from cxredit_cli.errors import InputError
+from cxredit_cli.errors import InputError, known_word
 from cxredit_cli.inversion.curvature import search_basis
 from cxredit_cli.inversion.encode import Space, encode
 from cxredit_cli.inversion.optimize import DEFAULT, Settings, optimize
@@ -48,10 +48,8 @@ def choose_space(model: Model, method: Method, space: str | None) -> Space:
     if space is None:
         narrow = method == "encoder" and model.encoder is not None and model.encoder.config.num_outputs == 1
         return "w" if narrow else "w+"
-    for known in get_args(Space):
-        if space == known:
-            return known  # type: ignore[no-any-return]
-    raise InputError(f"--space must be w or w+, but it is '{space}'.")
+    known: Space = known_word(space, Space, "--space")
+    return known
 
 
 def gradient_precision(name: str, device: torch.device) -> torch.dtype:

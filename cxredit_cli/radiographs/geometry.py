@@ -6,17 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxredit_cli.errors import InputError
+from cxredit_cli.errors import InputError, known_word
 
 Fit = Literal["crop", "pad"]
 
 
 def check_fit(word: str) -> Fit:
     """Raise InputError unless the word of an option `--fit` is one of Fit."""
-    for known in get_args(Fit):
-        if word == known:
-            return known  # type: ignore[no-any-return]
-    raise InputError(f"--fit must be crop or pad, but it is '{word}'.")
+    known: Fit = known_word(word, Fit, "--fit")
+    return known
 
 
 def fit_square(pixels: NDArray[np.float32], resolution: int, fit: Fit = "crop") -> NDArray[np.float32]:

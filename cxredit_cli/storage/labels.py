@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Literal, get_args
+from typing import Literal
 
-from cxredit_cli.errors import InputError
+from cxredit_cli.errors import InputError, known_word
 from cxredit_cli.radiographs.sources import IMAGE_SUFFIXES
 from cxredit_cli.storage.label_styles import CHEXPERT_PATIENT, LabelRow, rows_of_nvlabs, rows_of_table
 from cxredit_cli.storage.tables import read_csv
@@ -107,10 +107,8 @@ def _without_suffix(path: str) -> tuple[str, ...]:
 
 def check_uncertain(word: str) -> Uncertain:
     """Raise InputError unless the word of an option `--uncertain` is one of Uncertain."""
-    for known in get_args(Uncertain):
-        if word == known:
-            return known  # type: ignore[no-any-return]
-    raise InputError(f"--uncertain must be skip, present or absent, but it is '{word}'.")
+    known: Uncertain = known_word(word, Uncertain, "--uncertain")
+    return known
 
 
 def read_labels(paths: Path | Sequence[Path], uncertain: Uncertain = "skip") -> LabelTable:
