@@ -1,5 +1,6 @@
 """On a GPU: what the kernels compute, on any stream and device, and within a CUDA graph. Run with -m gpu."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import pytest
@@ -79,6 +80,15 @@ def test_sums_are_the_same_each_time() -> None:
     inputs = everything((4, 64, 64, 64), torch.float16)
     first, second = outcomes(inputs), outcomes(inputs)
     assert all(torch.equal(a, b) for a, b in zip(first[:7], second[:7], strict=True))
+
+
+def test_a_thread_that_has_no_context_yet() -> None:
+    # Autograd's threads begin so, and a gradient may be the first that they are given.
+    inputs = [each.detach() for each in everything((2, 16, 8, 8), torch.float32)]
+    with ThreadPoolExecutor(1) as threads:
+        got = threads.submit(work, *inputs).result()
+    torch.testing.assert_close(got, work(*inputs))
+    assert path_for(inputs[0]) == "kernels"
 
 
 def test_a_stream_of_ones_own() -> None:

@@ -4,6 +4,7 @@ No memory is allocated and nothing waits, so launches may be captured in CUDA gr
 first use compiles and loads it.
 """
 
+import threading
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,7 @@ Argument = int | float  # the address of a tensor, 0 for an absent one, or an in
 _kernels: dict[tuple[int, str], Any] = {}  # (device, kernel) -> cuda.core.Kernel
 _loaded: dict[tuple[str, Unit], Any] = {}  # (architecture, unit) -> cuda.core.ObjectCode, which kernels belong to
 _streams: dict[int, Any] = {}  # address -> cuda.core.Stream, which borrows it
+_bound = threading.local()  # index: of the device whose context was last made current in this thread, here
 
 
 def launch(device: torch.device, kernel: str, grid: Size, block: Size, *arguments: Argument) -> None:
@@ -47,10 +49,27 @@ def _launch(index: int, name: str, grid: Size, block: Size, arguments: tuple[Arg
     if kernel is None:
         kernel = _kernels[index, name] = _load(index, name)
     stream = current_stream(index)
+    bind_context(index)
     try:
         launch(stream, _config(grid, block), kernel, *arguments)
     except Exception as error:  # of cuda-core's own types
         raise KernelError(f"{name} does not start ({error}).") from error
+
+
+def bind_context(index: int) -> None:
+    """Make the device's primary context, which is torch's, current in the calling thread, once a thread and device.
+
+    The threads that autograd runs gradients in begin without one: torch leaves it to the first call of the CUDA runtime,
+    and a launch through the driver is none. Where torch changes the device it binds that device's context itself.
+    """
+    if getattr(_bound, "index", None) != index:
+        from cuda.core import Device
+
+        try:
+            Device(index).set_current()
+        except Exception as error:  # of cuda-core's own types
+            raise KernelError(f"The context of cuda:{index} cannot be made current ({error}).") from error
+        _bound.index = index
 
 
 def _load(index: int, name: str) -> Any:

@@ -8,7 +8,7 @@
 #include <string.h>
 
 typedef int Result;
-enum { SUCCESS = 0, NOT_FOUND = 500 };
+enum { SUCCESS = 0, INVALID_CONTEXT = 201, NOT_FOUND = 500 };
 struct LaunchConfig {
     unsigned grid[3], block[3], shared_bytes;
     void *stream, *attributes;
@@ -26,6 +26,34 @@ static Result driver_version(int* version) {
     return SUCCESS;
 }
 
+// As NVIDIA's: a thread has the context that it was given, and a new thread has none.
+static thread_local void* current_context;
+
+static Result device_count(int* count) {
+    *count = 1;
+    return SUCCESS;
+}
+
+static Result device_get(int* device, int ordinal) {
+    *device = ordinal;
+    return SUCCESS;
+}
+
+static Result retain_primary_context(void** context, int) {
+    *context = (void*)0xc0;
+    return SUCCESS;
+}
+
+static Result context_set_current(void* context) {
+    current_context = context;
+    return SUCCESS;
+}
+
+static Result context_get_current(void** context) {
+    *context = current_context;
+    return SUCCESS;
+}
+
 static Result library_load(void** library, const void* code, void*, void*, unsigned, void*, void*, unsigned) {
     printf("load %s\n", memcmp(code, "\177ELF", 4) == 0 ? "cubin" : "something else");
     *library = (void*)0x11b;
@@ -38,6 +66,7 @@ static Result library_get_kernel(void** kernel, void*, const char* name) {
 }
 
 static Result launch(const LaunchConfig* config, void* kernel, void** parameters, void**) {
+    if (!current_context) return INVALID_CONTEXT;
     const char* name = (const char*)kernel;
     static void* host = dlopen(getenv("HOST_KERNELS"), RTLD_NOW | RTLD_LOCAL);
     char symbol[200];
@@ -61,6 +90,11 @@ static const struct {
 } known[] = {
     {"cuInit", (void*)init},
     {"cuDriverGetVersion", (void*)driver_version},
+    {"cuDeviceGetCount", (void*)device_count},
+    {"cuDeviceGet", (void*)device_get},
+    {"cuDevicePrimaryCtxRetain", (void*)retain_primary_context},
+    {"cuCtxSetCurrent", (void*)context_set_current},
+    {"cuCtxGetCurrent", (void*)context_get_current},
     {"cuLibraryLoadData", (void*)library_load},
     {"cuLibraryGetKernel", (void*)library_get_kernel},
     {"cuLaunchKernelEx", (void*)launch},
