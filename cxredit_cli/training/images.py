@@ -58,7 +58,8 @@ class TrainingImages:
     def batch(self, first: int, count: int) -> Tensor:
         """Images at positions first ... first + count - 1: [count, 1, R, R] on the device, float32 in [-1, 1]."""
         if self._memory is not None:
-            return to_network_range(self._memory[torch.from_numpy(self._places(first, count)).to(self._device)])
+            places = torch.from_numpy(self._places(first, count))
+            return to_network_range(self._memory[places.to(self._device, non_blocking=True)])
         key = (first, count)
         ahead = self._ahead[1].result() if self._ahead is not None and self._ahead[0] == key else None
         images = ahead if ahead is not None else self._read(self._indices[self._places(first, count)])

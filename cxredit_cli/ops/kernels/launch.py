@@ -59,8 +59,8 @@ def _launch(index: int, name: str, grid: Size, block: Size, arguments: tuple[Arg
 def bind_context(index: int) -> None:
     """Make the device's primary context, which is torch's, current in the calling thread, once a thread and device.
 
-    The threads that autograd runs gradients in begin without one: torch leaves it to the first call of the CUDA runtime,
-    and a launch through the driver is none. Where torch changes the device it binds that device's context itself.
+    The threads that autograd runs gradients in begin without one: torch leaves it to the first call of the CUDA
+    runtime, and a launch through the driver is none. Where torch changes the device it binds that context itself.
     """
     if getattr(_bound, "index", None) != index:
         from cuda.core import Device
