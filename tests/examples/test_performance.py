@@ -101,3 +101,47 @@ def test_one_command_measures_what_is_missing_and_tabulates_all(tmp_path: Path) 
     next((tmp_path / "out").glob("*.json")).unlink()
     assert run(EXAMPLES / "measure_performance.sh", **variables).returncode == 0
     assert len((tmp_path / "calls").read_text().splitlines()) == len(calls) + 1
+
+
+def test_the_first_minutes_on_a_gpu_go_on_after_a_stage_that_fails_or_takes_too_long(tmp_path: Path) -> None:
+    # Stands in for cxredit: says what it was asked; synthesis never ends, the doctor finds something wrong.
+    stand_in = tmp_path / "cxredit"
+    lines = ('echo "$@"', "[[ $* == doctor ]] && exit 3", "[[ $* == *generator* ]] && exec sleep 60", "exit 0")
+    stand_in.write_text("\n".join(("#!/usr/bin/env bash", *lines)) + "\n")
+    stand_in.chmod(0o755)
+    # A fortieth of the limits.
+    short = (
+        (EXAMPLES / "first_gpu.sh").read_text().replace('"$limit" "$@"', '"$(awk "BEGIN { print $limit / 40 }")" "$@"')
+    )
+    assert "$limit / 40" in short
+    (tmp_path / "first_gpu.sh").write_text(short)
+    settings = {"CXREDIT": str(stand_in), "PYTHON": "true", "OUTPUT": str(tmp_path / "out"), "INIT_FROM": "old model"}
+    finished = subprocess.run(
+        ["bash", tmp_path / "first_gpu.sh", "data set.h5"],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert finished.returncode == 0, finished.stderr
+    summary = (tmp_path / "out" / "summary.txt").read_text()
+    assert finished.stdout == summary
+    outcomes = dict(line.split(": ") for line in summary.splitlines())
+    assert outcomes.pop("doctor").startswith("ended with 3 ")
+    assert outcomes.pop("synthesis").startswith("stopped at its limit of 40 s ")
+    assert list(outcomes) == [
+        "tests",
+        "resampling",
+        "activation",
+        "convolution",
+        "inversion-step",
+        "training-iteration",
+        "films",
+        "training",
+    ]
+    assert all(outcome.startswith("done ") for outcome in outcomes.values())
+    training = (tmp_path / "out" / "training.txt").read_text()
+    assert training.startswith("train-gan data set.h5 ")
+    assert "--init-from old model" in training
+    minutes = float(training.split("--minutes ")[1])
+    assert 14 < minutes < 14.7
