@@ -62,6 +62,14 @@ def command(
     feature_weight: Annotated[
         float, typer.Option(help="Weight of the distance of feature maps.", rich_help_panel=METHOD)
     ] = 1.0,
+    anatomy_weight: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Weight of 1 - Dice of heart and lungs, by the anatomy network; 0 is off.",
+            rich_help_panel=METHOD,
+        ),
+    ] = 0.0,
     ema_kimg: Annotated[
         float,
         typer.Option(
@@ -117,7 +125,7 @@ def command(
         batch=batch,
         seed=seed,
         learning_rate=lr,
-        weights=LossWeights(code_weight, pixel_weight, ssim_weight, feature_weight),
+        weights=LossWeights(code_weight, pixel_weight, ssim_weight, feature_weight, anatomy_weight),
         ema_kimg=ema_kimg,
     )
     figures = train_encoder(loaded, dataset, options, kimg=kimg, minutes=minutes, progress=progress, initial=initial)

@@ -20,6 +20,7 @@ from cxredit_cli.inversion.curvature import search_basis
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import Progress
+from cxredit_cli.storage.anatomy_network import load_anatomy
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.models import Model, save_encoder
 from cxredit_cli.training.checkpoint import (
@@ -84,6 +85,7 @@ def train_encoder(
     the first weights of a new run. The averaged encoder is written into `model.path` with every checkpoint.
     """
     generator, device = model.generator, model.generator.mapping.w_avg.device
+    anatomy = load_anatomy(device=device) if options.weights.anatomy else None
     images = TrainingImages(dataset, "train", generator.resolution, device, options.seed)
     held_out = TrainingImages(dataset, "val", generator.resolution, device, seed=0)
     probes = Probes.make(generator, held_out.batch(0, min(options.held_out, len(held_out))), options.held_out)
@@ -132,7 +134,7 @@ def train_encoder(
         # First update: synthetic images, whose codes are known.
         with torch.no_grad():
             w = generator.mapping(z)[:, None]
-        terms = synthetic_terms(encoder, generator, w)
+        terms = synthetic_terms(encoder, generator, w, anatomy)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(weighted_sum(terms, options.weights))
         optimizer.step()
@@ -142,7 +144,7 @@ def train_encoder(
         known = None
         if options.collaborate:
             known = optimised_codes(encoder, generator, real, options.collaborate, basis)
-        terms = real_terms(encoder, generator, real, known)
+        terms = real_terms(encoder, generator, real, known, anatomy)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(weighted_sum(terms, options.weights))
         optimizer.step()

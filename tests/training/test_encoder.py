@@ -8,8 +8,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -17,10 +19,19 @@ from cxredit_cli.errors import MismatchError
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
 from cxredit_cli.progress import SilentProgress
+from cxredit_cli.storage.anatomy_network import load_anatomy
 from cxredit_cli.storage.dataset import Dataset
-from cxredit_cli.storage.models import load_model
+from cxredit_cli.storage.models import BUNDLED, load_model
 from cxredit_cli.training.encoder import EncoderTraining, train_encoder
-from cxredit_cli.training.encoder_losses import LossWeights, feature_distance, real_terms, synthetic_terms, weighted_sum
+from cxredit_cli.training.encoder_losses import (
+    LossWeights,
+    anatomy_term,
+    feature_distance,
+    real_terms,
+    soft_outlines,
+    synthetic_terms,
+    weighted_sum,
+)
 
 TINY = EncoderTraining(depth=18, width=8, batch=4, held_out=4, tick_kimg=0.008, learning_rate=1e-3)
 
@@ -78,8 +89,9 @@ import torch
 from pathlib import Path
 from dataclasses import replace
 from cxredit_cli.progress import SilentProgress
+from cxredit_cli.storage.anatomy_network import load_anatomy
 from cxredit_cli.storage.dataset import Dataset
-from cxredit_cli.storage.models import load_model
+from cxredit_cli.storage.models import BUNDLED, load_model
 from cxredit_cli.training.encoder import EncoderTraining, train_encoder
 torch.set_num_threads({torch.get_num_threads()})
 options = EncoderTraining(depth=18, width=8, batch=4, held_out=4, tick_kimg=0.008, learning_rate=1e-3)
@@ -194,6 +206,38 @@ def test_a_perfect_encoder_has_no_loss() -> None:
     encoder.set_code_statistics(mean, torch.ones(16))
     terms = synthetic_terms(encoder, generator, mean.expand(2, 1, -1))
     assert weighted_sum(terms, LossWeights()).item() == pytest.approx(0, abs=1e-5)
+
+
+def test_the_term_of_the_anatomy_is_the_dice_of_what_the_network_outlines() -> None:
+    encoder, generator = networks()
+    anatomy = load_anatomy()
+    image = torch.from_numpy(bundled_film())
+    outlines = soft_outlines(anatomy, generator, image)
+    assert outlines.shape == (1, 3, 128, 128)
+    shifted = torch.roll(image, 12, dims=3)
+    found = soft_outlines(anatomy, generator, shifted)
+    dice = [2 * (p * q).sum() / ((p * p).sum() + (q * q).sum()) for p, q in zip(found[0], outlines[0], strict=True)]
+    expected = 1 - sum(float(one) for one in dice) / 3
+    term = anatomy_term(anatomy, generator, outlines, shifted)["anatomy"]
+    assert term.item() == pytest.approx(expected, rel=1e-4)
+    assert 0.05 < term.item() < 0.6
+    assert anatomy_term(anatomy, generator, outlines, image)["anatomy"].item() == pytest.approx(0, abs=1e-5)
+    # In training it is there where a network is given, for both kinds of images, and the codes learn from it.
+    w = generator.mapping(torch.randn(2, 16))[:, None]
+    assert "anatomy" in synthetic_terms(encoder, generator, w, anatomy)
+    encoder.zero_grad()
+    reals = torch.rand(2, 1, 32, 32) * 2 - 1
+    torch.autograd.backward(real_terms(encoder, generator, reals, anatomy=anatomy)["anatomy"])
+    gradient = encoder.to_delta.weight.grad
+    assert gradient is not None
+    assert gradient.abs().max() > 0
+
+
+def bundled_film() -> NDArray[np.float32]:
+    """The bundled radiograph [1, 1, 128, 128] in [-1, 1]."""
+    with Image.open(BUNDLED / "radiographs" / "00001748_002.png") as picture:
+        grey = np.asarray(picture.convert("L"), np.float32)
+    return (grey / 127.5 - 1)[None, None]
 
 
 def test_weights_scale_terms() -> None:
