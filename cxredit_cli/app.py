@@ -17,12 +17,20 @@ COMMANDS = {  # by workflow
     "Data and training": ("prepare", "train-gan", "train-encoder", "import"),
     "Codes and directions": ("invert", "direction", "lda", "edit-heart"),
     "Edits": ("apply", "demo", "generate"),
-    "Judgement": ("measure", "evaluate"),
+    "Judgement": ("measure", "explain", "evaluate"),
     "This installation": ("models", "bench", "doctor"),
 }
 
 MODULES = {"import": "import_model"}  # of commands whose names may not stand in Python
-CARRY_ON = ("prepare", "train-gan", "train-encoder", "invert", "apply", "generate")  # after they were stopped
+CARRY_ON = (
+    "prepare",
+    "train-gan",
+    "train-encoder",
+    "invert",
+    "apply",
+    "explain",
+    "generate",
+)  # after they were stopped
 ESCAPED = "backslashreplace"
 # What torch says of a GPU, and of a processor.
 OUT_OF_MEMORY = "out of memory|not enough memory|can't allocate memory"

@@ -17,6 +17,11 @@ codes have kept, however it lies in them. All is written to classifier.folds.jso
 its AUC into the header of a network that is trained as those of the folds were, which matters where `val` has few
 patients with the label.
 
+    $train --export classifier.pt2
+
+writes it as a program of torch.export too, with the JSON beside it that says what it takes and gives: what `cxredit
+explain`, `direction --from-classifier` and `evaluate --dose` take of anybody.
+
 Stop it and start it again with the same words: it carries on. A network takes a few minutes on one core.
 """
 
@@ -31,7 +36,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from cxredit_cli.anatomy.measures import measure_images
 from cxredit_cli.anatomy.outlines import normalise, resize
@@ -156,6 +161,29 @@ def main() -> None:
     network = load_classifier(arguments.output).network  # as it is stored
     found = say(f"{described}, patients of val", classify(network, images[held]), cohort.positive[held], patients[held])
     save_classifier(arguments.output, network, {**info, **found})
+    if arguments.export:
+        export(arguments.export, network, dataset.resolution, labels[0])
+
+
+class FromGrey(nn.Module):
+    """The network behind its preparation: grey of 0..1 at the dataset's resolution to log-odds [N, 1]."""
+
+    def __init__(self, network: Classifier) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, grey: Tensor) -> Tensor:
+        log_odds: Tensor = self.network(normalise(resize(grey, self.network.config.resolution)))
+        return log_odds[:, None]
+
+
+def export(path: Path, network: Classifier, resolution: int, label: str) -> None:
+    """Write the network as a program of torch.export for any number of pictures, and the JSON that describes it."""
+    example = torch.rand(2, 1, resolution, resolution)
+    free = ({0: torch.export.Dim.DYNAMIC},)
+    torch.export.save(torch.export.export(FromGrey(network).cpu().eval(), (example,), dynamic_shapes=free), path)
+    described = {"classes": [label], "size": resolution, "channels": 1, "range": [0, 1], "output": "logits"}
+    path.with_suffix(".json").write_text(json.dumps(described, indent=2) + "\n")
 
 
 def train(
@@ -275,6 +303,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--model", type=Path, help="of the codes; default: ./model, else the bundled one")
     parser.add_argument("--stated", type=Path, help="what --folds wrote, for the file's header")
+    parser.add_argument("--export", type=Path, help="write it as a program of torch.export (.pt2) too")
     parser.add_argument("--about", default="", help="where the images come from, for the file's header")
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--width", type=int, default=16)

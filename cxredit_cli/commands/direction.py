@@ -11,6 +11,7 @@ from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json,
 from cxredit_cli.commands.direction_report import document, print_found, print_left_out
 from cxredit_cli.commands.options import (
     BATCH,
+    CLASSIFIER_HELP,
     INPUT,
     LABELS_HELP,
     METHOD,
@@ -19,6 +20,7 @@ from cxredit_cli.commands.options import (
     STEPS,
     AnatomyOption,
     BatchOption,
+    ClassOption,
     DeviceOption,
     FitOption,
     JsonOption,
@@ -31,12 +33,13 @@ from cxredit_cli.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from cxredit_cli.networks.any_classifier import ClassifierScore
     from cxredit_cli.separability.cohort import Cohort
     from cxredit_cli.storage.directions import Direction
     from cxredit_cli.storage.models import Model
 
 DEFAULT = "find"
-IMAGES, CODES, MEASURE = "From images", "From labelled codes", "From a measure"
+IMAGES, CODES, MEASURE = "From images", "From labelled codes", "From a measure or a classifier"
 
 
 class FindsByDefault(TyperGroup):
@@ -83,7 +86,7 @@ def find(
         str | None,
         typer.Option(
             help="How the direction is fitted: to labelled codes by means, lda (default), logistic or svm; to a "
-            "measure by gradients (default) or regression.",
+            "measure or a classifier by gradients (default) or regression (default for ONNX, which has no gradients).",
             rich_help_panel=METHOD,
         ),
     ] = None,
@@ -110,6 +113,13 @@ def find(
         str | None,
         typer.Option(help="What raises this of generated images, such as heart_width or ctr.", rich_help_panel=MEASURE),
     ] = None,
+    from_classifier: Annotated[
+        str | None,
+        typer.Option(
+            help=f"What raises a classifier's log-odds of --class: {CLASSIFIER_HELP}.", rich_help_panel=MEASURE
+        ),
+    ] = None,
+    wanted_class: ClassOption = None,
     hold: Annotated[
         str | None,
         typer.Option(help="Measures to hold; default: thorax width, lung heights, tone.", rich_help_panel=MEASURE),
@@ -127,7 +137,8 @@ def find(
     """Find a direction: v = (E(edited) - E(original)) / ||...|| of one pair of images, and how large the change is.
 
     Or the mean over many pairs (--pairs), what separates labelled codes (--codes, --labels, --positive, --negative), or
-    what raises a measure of generated anatomy while others are held (--from-measure).
+    what raises a measure of generated anatomy (--from-measure) or a classifier's score (--from-classifier) while other
+    measures are held.
     """
     from cxredit_cli.atomic import refuse_folders
     from cxredit_cli.errors import InputError
@@ -136,19 +147,32 @@ def find(
 
     refuse_folders(output)
     square = check_fit(fit)
-    given = [("ORIGINAL and EDITED", original), ("--pairs", pairs), ("--from-measure", from_measure)]
+    given = [
+        ("ORIGINAL and EDITED", original),
+        ("--pairs", pairs),
+        ("--from-measure", from_measure),
+        ("--from-classifier", from_classifier),
+    ]
     chosen = [option for option, value in given if value is not None]
     if codes is not None and pairs is None:
         chosen.append("--codes")
     if len(chosen) > 1:
         raise InputError(f"A direction is found in one way at a time; give {' or '.join(chosen)}, not both.")
     if not chosen or (original is not None and edited is None):
-        raise InputError("Give two images, ORIGINAL and EDITED, or --pairs, --codes or --from-measure.")
+        raise InputError(
+            "Give two images, ORIGINAL and EDITED, or --pairs, --codes, --from-measure or --from-classifier."
+        )
+    if wanted_class is not None and from_classifier is None:
+        raise InputError("--class goes with --from-classifier.")
     if control and chosen[0] in ("ORIGINAL and EDITED", "--pairs"):
-        raise InputError("--control goes with --codes or --from-measure; a pair differs in nothing but the edit.")
+        raise InputError(
+            "--control goes with --codes, --from-measure or --from-classifier; a pair differs in nothing but the edit."
+        )
     if how is not None and chosen[0] in ("ORIGINAL and EDITED", "--pairs"):
-        raise InputError("--how goes with --codes or --from-measure; of pairs the difference is taken.")
-    if method is not None and chosen[0] in ("--codes", "--from-measure"):
+        raise InputError(
+            "--how goes with --codes, --from-measure or --from-classifier; of pairs the difference is taken."
+        )
+    if method is not None and chosen[0] in ("--codes", "--from-measure", "--from-classifier"):
         raise InputError(f"--method says how images become codes, and {chosen[0]} has codes; see --how.")
     others = [(path, read_direction(path)) for path in orthogonal_to or []]
     failed: list[tuple[str, str]] = []
@@ -166,8 +190,9 @@ def find(
         )
     else:
         loaded = _load(model, device)
-        if from_measure is not None:
-            found = _from_measure(loaded, anatomy, from_measure, hold, control or [], how, n, seed, name)
+        if from_measure is not None or from_classifier is not None:
+            target = from_measure or _score(str(from_classifier), wanted_class, loaded)
+            found = _from_measure(loaded, anatomy, target, hold, control or [], how, n, seed, name)
         elif pairs is not None:
             from cxredit_cli.directions.from_pair_table import find_pairs_direction
 
@@ -220,10 +245,16 @@ def _choose(loaded: "Model", method: str | None, space: str | None) -> tuple[Any
     return chosen, choose_space(loaded, chosen, space or own)
 
 
+def _score(file: str, wanted_class: str | None, loaded: "Model") -> "ClassifierScore":
+    from cxredit_cli.storage.any_classifier import load_score
+
+    return load_score(file, wanted_class, loaded.generator.mapping.w_avg.device)
+
+
 def _from_measure(
     loaded: "Model",
     anatomy: Path | None,
-    target: str,
+    target: "str | ClassifierScore",
     hold: str | None,
     control: list[str],
     how: str | None,
@@ -235,7 +266,8 @@ def _from_measure(
     from cxredit_cli.directions.from_measure import HELD, check_method, find_measured_direction
     from cxredit_cli.storage.anatomy_network import load_anatomy
 
-    chosen = check_method(how or "gradients")
+    by_gradients = isinstance(target, str) or target.differentiable
+    chosen = check_method(how or ("gradients" if by_gradients else "regression"))
     held = HELD if hold is None else tuple(part for part in hold.split(",") if part)
     held = tuple(dict.fromkeys([*held, *control]))
     device = loaded.generator.mapping.w_avg.device

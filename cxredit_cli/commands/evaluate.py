@@ -8,6 +8,7 @@ import typer
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
 from cxredit_cli.commands.options import (
     BATCH,
+    CLASSIFIER_HELP,
     INPUT,
     LABELS_HELP,
     METHOD,
@@ -15,6 +16,7 @@ from cxredit_cli.commands.options import (
     OUTPUT,
     STEPS,
     BatchOption,
+    ClassOption,
     DeviceOption,
     DirectionOption,
     JsonOption,
@@ -29,7 +31,11 @@ from cxredit_cli.commands.options import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from cxredit_cli.evaluation.realism import Realism
+    from cxredit_cli.networks.any_classifier import ClassifierScore
+    from cxredit_cli.storage.classifier_network import TrainedClassifier
 
 SECTIONS = ("--realism", "--dose", "--reconstruction", "--code-error", "--separability", "--native")
 # Images at most, where --n says nothing.
@@ -115,13 +121,14 @@ def command(
         int, typer.Option(min=0, help="Random directions of each kind beside it.", rich_help_panel=METHOD)
     ] = 5,
     classifier: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="A second judge for --dose, of examples/train_classifier.py. Default: the bundled one, for models "
-            "of its resolution.",
+            help=f"A second judge for --dose: of examples/train_classifier.py (.safetensors), {CLASSIFIER_HELP}. "
+            "Default: the bundled one, for models of its resolution.",
             rich_help_panel=MODEL,
         ),
     ] = None,
+    wanted_class: ClassOption = None,
     codes: Annotated[
         list[Path] | None,
         typer.Option(
@@ -244,14 +251,9 @@ def command(
     if dose and dataset is not None:
         from cxredit_cli.evaluation.dose_study import Cohort, evaluate_dose
         from cxredit_cli.latent.strengths import parse_sweep
-        from cxredit_cli.storage.classifier_network import bundled_classifier, load_classifier
         from cxredit_cli.storage.directions import find_direction, read_direction
 
-        second = (
-            load_classifier(classifier, target)
-            if classifier
-            else bundled_classifier(loaded.generator.resolution, target)
-        )
+        second = _second_judge(classifier, wanted_class, loaded.generator.resolution, target)
         held = read_codes(codes[0]) if codes else None
         cohort = Cohort(split, view, label, n or DOSE, seed, method, space, steps, batch, held)
         where = find_direction(direction, loaded.path)
@@ -327,6 +329,20 @@ def command(
         print_json(report)
     else:
         stdout.print(f"{output}, {page}", markup=False)
+
+
+def _second_judge(
+    classifier: str | None, wanted_class: str | None, resolution: int, device: "torch.device"
+) -> "TrainedClassifier | ClassifierScore | None":
+    from cxredit_cli.errors import InputError
+    from cxredit_cli.storage.any_classifier import load_score
+    from cxredit_cli.storage.classifier_network import bundled_classifier, load_classifier
+
+    if classifier is not None and Path(classifier).suffix != ".safetensors":
+        return load_score(classifier, wanted_class, device)
+    if wanted_class is not None:
+        raise InputError("--class goes with a --classifier that knows several; this one knows one.")
+    return bundled_classifier(resolution, device) if classifier is None else load_classifier(Path(classifier), device)
 
 
 def _document(found: "Realism") -> dict[str, Any]:

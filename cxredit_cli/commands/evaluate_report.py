@@ -112,7 +112,8 @@ def print_classifier(section: dict[str, Any]) -> None:
     from cxredit_cli.report.evaluation import stated_auc
 
     judge, found = section["classifier_judge"], section["classifier"]
-    say(f"A classifier of {judge['positive']} against {judge['negative']} as a second judge; {stated_auc(judge)}")
+    against = f" against {judge['negative']}" if judge["negative"] else ""
+    say(f"A classifier of {judge['positive']}{against} as a second judge; {stated_auc(judge)}")
     say(
         f"From strength 0 to {section['strengths'][-1]:+g} its log-odds change by {found['rise']:+.2f}, the "
         f"probability by {found['probability_rise']:+.2f}; it rises in {found['rising']:.0%} of the patients"

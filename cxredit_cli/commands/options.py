@@ -136,3 +136,12 @@ SweepOption = Annotated[
         "--sweep", help="Strengths at equal distances, FROM:TO:COUNT, such as -3:3:7.", rich_help_panel=METHOD
     ),
 ]
+ClassOption = Annotated[
+    str | None,
+    typer.Option(
+        "--class",
+        help="Class of the classifier, such as Effusion; needed where it knows several.",
+        rich_help_panel=MODEL,
+    ),
+]
+CLASSIFIER_HELP = "torch.export (.pt2), TorchScript (.pt) or ONNX with its .json beside it, or torchxrayvision:NAME"

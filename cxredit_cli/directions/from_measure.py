@@ -1,4 +1,4 @@
-"""A direction from a measurement of generated images: no labels and no inversion needed.
+"""A direction from a measurement of generated images, or a classifier's log-odds: no labels, no inversion needed.
 
 The gradient of the measure says how it rises fastest, by differentiation or by a ridge regression on the codes. What
 must not change with it (thorax width, lung heights, tone) is held: the direction is orthogonal to the gradients of
@@ -20,6 +20,7 @@ from cxredit_cli.errors import InputError
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.latent.responses import reach
 from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.networks.any_classifier import ClassifierScore
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.storage.directions import Direction
@@ -30,6 +31,7 @@ MeasureMethod = Literal["gradients", "regression"]
 
 IMAGES: dict[MeasureMethod, int] = {"gradients": 512, "regression": 3200}  # that each method takes by default
 HELD = ("thorax_width", "right_lung_height", "left_lung_height", *TONES)
+LOG_ODDS = "log_odds"  # of a classifier, beside the measures
 PENALTIES = np.logspace(-1, 4, 11)
 FOLDS = 5
 FEWEST: dict[MeasureMethod, int] = {"gradients": 16, "regression": 50}  # plausible images that one is worth
@@ -38,7 +40,9 @@ FEWEST: dict[MeasureMethod, int] = {"gradients": 16, "regression": 50}  # plausi
 def check_method(method: str) -> MeasureMethod:
     """`method`, if it is one."""
     if method not in IMAGES:
-        raise InputError(f"--how must be {' or '.join(IMAGES)} with --from-measure, but it is '{method}'.")
+        raise InputError(
+            f"--how must be {' or '.join(IMAGES)} with --from-measure and --from-classifier, but it is '{method}'."
+        )
     return method
 
 
@@ -49,20 +53,27 @@ def measure_generated(
     seed: int = 0,
     batch: int = 32,
     progress: Progress | None = None,
+    score: ClassifierScore | None = None,
 ) -> tuple[Floats, dict[str, Floats]]:
-    """Codes [M, w_dim] of `n` random z and the measures [M] of their images; implausible ones are left out (M <= n)."""
+    """Codes [M, w_dim] of `n` random z and the measures [M] of their images; implausible ones are left out (M <= n).
+
+    With `score` also a classifier's log-odds, under the name LOG_ODDS.
+    """
     progress = progress or SilentProgress()
     kept, parts = [], list[dict[str, Floats]]()
     progress.start("Measuring generated images", n)
     with torch.no_grad():
         for start in range(0, n, batch):
             w = random_codes(generator, seed, range(start, min(start + batch, n)))
-            found, plausible = measure_pictures(network, generator.synthesis(w), batch)
+            images = generator.synthesis(w)
+            found, plausible = measure_pictures(network, images, batch)
+            if score is not None:
+                found[LOG_ODDS] = score.log_odds(images).double().cpu().numpy()
             parts.append({name: values[plausible] for name, values in found.items()})
             kept.append(w[:, 0].double().cpu().numpy()[plausible])
             progress.advance(start + len(w))
     progress.finish()
-    return np.concatenate(kept), {name: np.concatenate([part[name] for part in parts]) for name in MEASURES}
+    return np.concatenate(kept), {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def measured_direction(
@@ -112,6 +123,7 @@ def gradients_direction(
     n: int,
     seed: int,
     progress: Progress | None = None,
+    score: ClassifierScore | None = None,
 ) -> tuple[Floats, dict[str, float]]:
     """The unit vector [D] of `steady_direction` by `n` generated images, and its statistics.
 
@@ -122,12 +134,12 @@ def gradients_direction(
     w = random_codes(generator, seed, range(n))
     half = n // 2
     progress.start("Differentiating", n)
-    near = differentiate(generator, network, w[:half], target, held, seed, progress=progress)
+    near = differentiate(generator, network, w[:half], target, held, seed, progress=progress, score=score)
     _check_enough("gradients", len(near), half)
     vector = torch.from_numpy(steady_direction(near, target, held)).to(w)
     strengths = np.random.default_rng([seed, n]).uniform(0, reach(generator, 1), n - half)
     moved = w[half:] + torch.from_numpy(strengths).to(w)[:, None, None] * vector
-    far = differentiate(generator, network, moved, target, held, seed + 1, progress=progress, done=half)
+    far = differentiate(generator, network, moved, target, held, seed + 1, progress=progress, done=half, score=score)
     progress.finish()
     found = Gradients.join([near, far])
     direction = steady_direction(found, target, held)
@@ -147,7 +159,7 @@ def gradients_direction(
 def find_measured_direction(
     model: Model,
     network: AnatomyNetwork,
-    target: str,
+    target: str | ClassifierScore,
     held: tuple[str, ...],
     method: MeasureMethod,
     n: int | None,
@@ -155,14 +167,19 @@ def find_measured_direction(
     name: str | None,
     progress: Progress | None = None,
 ) -> Direction:
-    """The direction of `target` in the model's W, found on `n` (None: of IMAGES) generated images.
+    """The direction of a measure or of a class's log-odds in the model's W, by `n` (None: of IMAGES) generated images.
 
-    Raises InputError for a measure that there is not, and where too few images have plausible anatomy.
+    Raises InputError for a measure that there is not, for gradients of a classifier that has none, and where too few
+    images have plausible anatomy.
     """
-    for measure in (target, *held):
+    score = None if isinstance(target, str) else target
+    for measure in (*([target] if isinstance(target, str) else ()), *held):
         if measure not in MEASURES:
             raise InputError(f"'{measure}' is no measure; use one of {', '.join(MEASURES)}.")
-    held = tuple(measure for measure in held if measure != target)
+    if score is not None and method == "gradients" and not score.differentiable:
+        raise InputError(f"{score.file} has no gradients; use --how regression.")
+    wanted = target if isinstance(target, str) else LOG_ODDS
+    held = tuple(measure for measure in held if measure != wanted)
     n = n or IMAGES[method]
     fewest = FEWEST[method] * (2 if method == "gradients" else 1)  # half of them give the first direction by gradients
     if n < fewest:
@@ -170,14 +187,15 @@ def find_measured_direction(
             f"{n} generated images are too few for {method}; take at least {fewest}, better {IMAGES[method]}."
         )
     if method == "gradients":
-        vector, statistics = gradients_direction(model, network, target, held, n, seed, progress)
+        vector, statistics = gradients_direction(model, network, wanted, held, n, seed, progress, score)
     else:
-        codes, measures = measure_generated(model.generator, network, n, seed, progress=progress)
-        vector, statistics = measured_direction(codes, measures, target, held)
+        codes, measures = measure_generated(model.generator, network, n, seed, progress=progress, score=score)
+        vector, statistics = measured_direction(codes, measures, wanted, held)
+    what = f"measure {wanted}" if score is None else f"classifier {score.file} [{score.sha}] of {score.wanted}"
     return Direction(
         direction=vector[None].astype(np.float32),
-        name=name or target,
-        method=f"measure {target}, {method}" + (f", holding {', '.join(held)}" if held else ""),
+        name=name or (wanted if score is None else score.wanted),
+        method=f"{what}, {method}" + (f", holding {', '.join(held)}" if held else ""),
         fingerprint=model.fingerprint,
         sources=[f"{n} generated images, seed {seed}"],
         statistics=statistics,

@@ -19,6 +19,7 @@ from cxredit_cli.anatomy.outlines import normalise, resize
 from cxredit_cli.anatomy.picture_measures import soft_measures
 from cxredit_cli.inversion.precision import fast_gradients
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
+from cxredit_cli.networks.any_classifier import ClassifierScore
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import Progress, SilentProgress
 
@@ -74,10 +75,12 @@ def differentiate(
     batch: int = 8,
     progress: Progress | None = None,
     done: int = 0,
+    score: ClassifierScore | None = None,
 ) -> Gradients:
     """Gradients of `target` and the `held` measures at codes [N, 1, D]; those of implausible images are left out.
 
-    `progress` is told `done` and the codes since.
+    With `score` the target is a classifier's log-odds, and `target` only its name. `progress` is told `done` and the
+    codes since.
     """
     progress = progress or SilentProgress()
     names = (target, *held)
@@ -90,6 +93,8 @@ def differentiate(
             made = generator.synthesis(codes)
             images = made.detach().float().requires_grad_()
             soft = soft_measures(network, images)
+            if score is not None:
+                soft[target] = score.log_odds(images)
             seen = [torch.autograd.grad(soft[name].sum(), images, retain_graph=True)[0] for name in names]
             free = _elsewhere(network, images.detach(), ORGANS.get(target))
             for _ in range(PROBES):

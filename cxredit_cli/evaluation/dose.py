@@ -15,10 +15,8 @@ from cxredit_cli.latent.code_batch import CodeBatch
 from cxredit_cli.latent.edit_codes import edit
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.latent.synthesize import synthesize
-from cxredit_cli.metrics.classification import classify
 from cxredit_cli.metrics.patient_identity import own_is_nearest
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
-from cxredit_cli.networks.classifier import Classifier
 from cxredit_cli.networks.generator import Generator
 
 Floats = NDArray[np.float64]
@@ -64,12 +62,12 @@ def measure_dose(
     strengths: Sequence[float],
     batch: int = 32,
     advance: Callable[[int], None] = lambda scans: None,
-    classifier: Classifier | None = None,
+    log_odds_of: Callable[[Tensor], Floats] | None = None,
 ) -> Dose:
     """Move the codes of N scans along `direction` [1 or num_ws, D] by each strength (0 is added) and measure.
 
     `originals` [N, 1, R, R] in [-1, 1]. The heart's path is the union of a patient's hearts at all strengths. `advance`
-    is told how many scans are done. `classifier` is a second judge, of the whole picture.
+    is told how many scans are done. `log_odds_of` is a second judge, of whole pictures [M, 1, R, R].
     """
     rising = sorted({*map(float, strengths), 0.0})
     count, side = len(rising), generator.resolution
@@ -90,8 +88,8 @@ def measure_dose(
         made = torch.cat(list(synthesize(generator, moved.flatten(0, 1), noise, batch, tuning)))
         found = segment(judge, made, MASK_SIDE, batch)
         parts.append(measure_segmentation(found))
-        if classifier is not None:
-            log_odds.append(classify(classifier, made, batch).reshape(-1, count))
+        if log_odds_of is not None:
+            log_odds.append(log_odds_of(made).reshape(-1, count))
         masks = clean(found.masks).reshape(len(moved), count, MASK_SIDE, MASK_SIDE)
         pictures = made[:, 0].numpy().reshape(len(moved), count, side, side)
         for one, mask in zip(pictures, masks, strict=True):

@@ -1,10 +1,13 @@
 """The section `dose` of an evaluation from beginning to end: scans, codes, the direction and random ones beside it."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cxredit_cli.errors import InputError
@@ -15,7 +18,9 @@ from cxredit_cli.evaluation.scans import Scans, choose_scans, invert_scans, rows
 from cxredit_cli.latent.code_batch import CodeBatch, take_codes
 from cxredit_cli.latent.responses import default_strengths
 from cxredit_cli.latent.synthesize import synthesize
+from cxredit_cli.metrics.classification import classify, score_pictures
 from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.networks.any_classifier import ClassifierScore
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.storage.classifier_network import TrainedClassifier
 from cxredit_cli.storage.codes import Codes
@@ -78,12 +83,12 @@ def evaluate_dose(
     strengths: list[float] | None = None,
     randoms: int = 5,
     progress: Progress | None = None,
-    classifier: TrainedClassifier | None = None,
+    classifier: TrainedClassifier | ClassifierScore | None = None,
 ) -> Judged:
     """Dose-response of a direction read from `where`, on unseen scans, with `randoms` random directions of each kind.
 
-    `classifier` is a second judge beside the anatomy network `judge`. Raises InputError for too few
-    scans or strengths, MismatchError for a direction or codes of another generator.
+    `classifier` is a second judge beside the anatomy network `judge`; it may be anybody's. Raises InputError for too
+    few scans or strengths, MismatchError for a direction or codes of another generator.
     """
     direction.check_generator(model.fingerprint, where)
     generator, progress = model.generator, progress or SilentProgress()
@@ -108,7 +113,7 @@ def evaluate_dose(
             strengths,
             batch=cohort.batch,
             advance=lambda scans_done: progress.advance(before + scans_done),
-            classifier=None if classifier is None else classifier.network,
+            log_odds_of=None if classifier is None else partial(log_odds_by, classifier, batch=cohort.batch),
         )
         done += each
         return found
@@ -130,8 +135,18 @@ def evaluate_dose(
     return Judged(document, *_shown(model, codes, scans, vector, strengths, found))
 
 
-def describe_classifier(classifier: TrainedClassifier) -> dict[str, Any]:
-    """What the report says of the classifier: of what, and its AUC on patients that it did not learn from."""
+def log_odds_by(classifier: TrainedClassifier | ClassifierScore, images: Tensor, batch: int) -> NDArray[np.float64]:
+    """The log-odds [N] of pictures [N, 1, R, R] by a classifier of either kind."""
+    if isinstance(classifier, ClassifierScore):
+        return score_pictures(classifier, images, batch)
+    return classify(classifier.network, images, batch)
+
+
+def describe_classifier(classifier: TrainedClassifier | ClassifierScore) -> dict[str, Any]:
+    """What the report says of the classifier: of what, and its AUC on patients that it did not learn from, if known."""
+    if isinstance(classifier, ClassifierScore):
+        unknown = dict.fromkeys(("negative", "view", "data"))
+        return {"file": classifier.file, "sha": classifier.sha, "positive": classifier.wanted, **unknown, "tested": []}
     info = classifier.info
     tested = [{"on": "patients of val", **info["val"], "auc": info["auc"], "auc_interval": info["auc_interval"]}]
     if "by_folds" in info:
@@ -146,10 +161,14 @@ def describe_classifier(classifier: TrainedClassifier) -> dict[str, Any]:
     }
 
 
-def _classifier_notes(classifier: TrainedClassifier | None, cohort: Cohort, dataset: Dataset) -> list[str]:
+def _classifier_notes(
+    classifier: TrainedClassifier | ClassifierScore | None, cohort: Cohort, dataset: Dataset
+) -> list[str]:
     """What stands against its judgement."""
     if classifier is None:
         return []
+    if isinstance(classifier, ClassifierScore):
+        return ["What the classifier was trained on is not known here: it may have seen these patients."]
     notes, split = [], classifier.info["split"]
     ours = {name: dataset.attributes[name] for name in ("seed", "val_fraction")}
     if cohort.split != "val" or split != ours:

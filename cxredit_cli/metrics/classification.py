@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxredit_cli.anatomy.outlines import normalise, resize
+from cxredit_cli.networks.any_classifier import ClassifierScore
 from cxredit_cli.networks.classifier import Classifier
 
 
@@ -15,6 +16,14 @@ def classify(network: Classifier, images: Tensor, batch: int = 32) -> NDArray[np
     device = next(network.parameters()).device
     parts = torch.split(images, batch) if len(images) else ()
     found = [network(normalise(resize(part.to(device), network.config.resolution))).cpu() for part in parts]
+    return np.asarray(torch.cat([torch.empty(0), *found]).numpy(), dtype=np.float64)
+
+
+@torch.no_grad()
+def score_pictures(score: ClassifierScore, images: Tensor, batch: int = 32) -> NDArray[np.float64]:
+    """The log-odds [N] of pictures [N, 1, R, R] in [-1, 1] by somebody's classifier, which takes them as they are."""
+    parts = torch.split(images, batch) if len(images) else ()
+    found = [score.log_odds(part).cpu() for part in parts]
     return np.asarray(torch.cat([torch.empty(0), *found]).numpy(), dtype=np.float64)
 
 

@@ -1,25 +1,23 @@
 """The page of `cxredit demo`: one HTML file with everything in it, which asks nothing of any network."""
 
 import re
-from base64 import b64encode
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from cxredit_cli.editing.demonstration import BUNDLED_RADIOGRAPH, Demonstration
 from cxredit_cli.editing.edit_film import CarriedEdit
 from cxredit_cli.figures.outlines import COLOURS, contours, extent, lungs
-from cxredit_cli.figures.sheets import ANCHORS, DIVERGING, difference_limit, diverging_colours
+from cxredit_cli.figures.sheets import ANCHORS, DIVERGING, difference_limit
 from cxredit_cli.latent.strengths import strength_label
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG
 from cxredit_cli.radiographs import provenance
-from cxredit_cli.radiographs.write import encode_png, png_text
+from cxredit_cli.radiographs.write import encode_png
 from cxredit_cli.report.pages import write_page
+from cxredit_cli.report.pictures import css, data_uri, difference_png
 from cxredit_cli.storage.directions import Direction
 from cxredit_cli.storage.models import BUNDLED, Model
 
@@ -40,7 +38,6 @@ NIH = (
     "IEEE CVPR 2017, 3462-3471."
 )
 URL = r"(https://[^\s,;]+)"
-LEVELS = 255  # of a difference map: 127 below, 127 above, and no change
 FIRST_SHOWN = 2 / 3  # of the way from no edit to the strongest: at once there is something to see
 
 
@@ -127,8 +124,8 @@ def _context(shown: Demonstration, model: Model, direction: Direction) -> dict[s
         "rows": ROWS,
         "limit": limit,
         "mask_side": shown.masks.shape[-1],
-        "colours": {name: _css(COLOURS[organ]) for name, organ in ORGANS.items()},
-        "ramp": [(f"{(anchor + 1) / 2:.0%}", _css(colour)) for anchor, colour in zip(ANCHORS, DIVERGING, strict=True)],
+        "colours": {name: css(COLOURS[organ]) for name, organ in ORGANS.items()},
+        "ramp": [(f"{(anchor + 1) / 2:.0%}", css(colour)) for anchor, colour in zip(ANCHORS, DIVERGING, strict=True)],
         "resolution": shown.original.shape[0],
         "psnr": shown.psnr,
         "ssim": shown.ssim,
@@ -194,7 +191,7 @@ def _original_text(shown: Demonstration) -> dict[str, str]:
 
 
 def _grey(pixels: NDArray[np.float32], text: dict[str, str]) -> str:
-    return _data_uri(encode_png(pixels, text))
+    return data_uri(encode_png(pixels, text))
 
 
 def _of_film(film: NDArray[np.float32], edit: CarriedEdit, text: dict[str, str]) -> dict[str, Any]:
@@ -216,19 +213,9 @@ def _of_film(film: NDArray[np.float32], edit: CarriedEdit, text: dict[str, str])
 
 
 def _difference(change: NDArray[np.floating], limit: float, shown: Demonstration, what: str) -> str:
-    """Signed difference [R, R] as a PNG with the diverging colours as its palette, full at +-`limit`."""
-    steps = LEVELS // 2
-    levels = np.rint(np.clip(change / limit, -1, 1) * steps).astype(int) + steps
-    picture = Image.fromarray(levels.astype(np.uint8), "P")
-    picture.putpalette(diverging_colours(np.linspace(-limit, limit, LEVELS), limit).tobytes())
-    text = {**_original_text(shown), "Title": f"{shown.source}: {what}, up to +-{limit:.0%}"}
-    file = BytesIO()
-    picture.save(file, format="PNG", pnginfo=png_text(text))
-    return _data_uri(file.getvalue())
-
-
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{b64encode(png).decode()}"
+    """Signed difference [R, R] in the diverging colours, full at +-`limit`."""
+    title = f"{shown.source}: {what}, up to +-{limit:.0%}"
+    return data_uri(difference_png(change, limit, {**_original_text(shown), "Title": title}))
 
 
 def _outlines(mask: NDArray[np.uint8]) -> dict[str, str]:
@@ -247,10 +234,6 @@ def _outlines(mask: NDArray[np.uint8]) -> dict[str, str]:
 def _closed(contour: NDArray[np.float64]) -> str:
     # Every second point: the outline is as smooth, and half as long.
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in contour[:-1:2]) + "Z"
-
-
-def _css(colour: Any) -> str:
-    return f"rgb({', '.join(str(int(channel)) for channel in colour)})"
 
 
 def _plot(shown: Demonstration) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Dose and response on pictures whose anatomy is drawn, by a judge that sees what was drawn."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -175,8 +176,8 @@ def test_a_heart_that_widens_is_measured_and_nothing_else(monkeypatch: pytest.Mo
     generator = DrawnChest()
     codes = CodeBatch(torch.tensor([[[0.0, 0.1]], [[2.0, 0.5]], [[4.0, 0.9]]]), None, None, "drawn")
     originals = generator.synthesis(codes.w)
-    judge, second, direction = SeesGrey(), SeesWhite(), torch.tensor([[1.0, 0.0]])
-    found = measure_dose(generator, judge, codes, originals, direction, [-4, 4], classifier=second)  # type: ignore[arg-type]
+    judge, second, direction = SeesGrey(), partial(classify, SeesWhite()), torch.tensor([[1.0, 0.0]])
+    found = measure_dose(generator, judge, codes, originals, direction, [-4, 4], log_odds_of=second)
     assert found.strengths.tolist() == [-4, 0, 4]
     assert found.plausible.all()
     assert np.allclose(np.diff(found.measures["heart_width"], axis=1), 8 / 128, atol=0.01)

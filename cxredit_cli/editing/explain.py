@@ -1,0 +1,405 @@
+"""Why a classifier says what it says of a film: the smallest change that moves its score, and what moves in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cxredit_cli.anatomy.measures import Anatomy, measure_segmentation
+from cxredit_cli.anatomy.outlines import MASK_SIDE, clean, resize, segment
+from cxredit_cli.editing.counterfactual import (
+    Change,
+    Coordinates,
+    along,
+    shuffled_weights,
+    smallest_change,
+    steepest,
+)
+from cxredit_cli.editing.edit_film import CarriedEdit, edit_film
+from cxredit_cli.inversion.curvature import search_basis
+from cxredit_cli.inversion.invert import choose_method, choose_space, invert
+from cxredit_cli.inversion.precision import fast_gradients
+from cxredit_cli.inversion.request import InversionRequest
+from cxredit_cli.metrics.classification import probability
+from cxredit_cli.networks.anatomy import HEART, AnatomyNetwork
+from cxredit_cli.networks.any_classifier import ClassifierScore
+from cxredit_cli.storage.directions import Carried, Direction
+from cxredit_cli.storage.models import Model
+
+Floats = NDArray[np.float64]
+Pixels = NDArray[np.float32]
+
+EACH_WAY = 4  # pictures from the reconstruction to either end
+TILES = 8  # a side, of the map of where the score comes from
+MARGIN = 1 / 64  # of the image's side, around the organs
+RANDOMS = 8  # random changes of the same length
+MOVED_BORDER = 0.02  # of the CTR: then the heart's border is what is carried over to the film, else tone
+REGIONS = ("heart", "lungs", "elsewhere")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How films are explained."""
+
+    goal: float = 0.0  # log-odds that the score is to cross
+    direction: Direction | None = None  # along which; None: the classifier's own gradient
+    inversion: InversionRequest = field(default_factory=InversionRequest)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """Changes of the same length that have nothing to do with what the classifier learnt."""
+
+    shuffled_rise: (
+        float | None
+    )  # of this classifier's score, by the change that a classifier of shuffled weights asks for
+    shuffled_elsewhere: float | None  # share of the change of pixels outside heart and lungs, of that change
+    random_rises: list[float]  # of its score, by random changes
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What was found of one film; S pictures from one end to the other, the reconstruction in the middle."""
+
+    source: str
+    film_log_odds: float  # of the film itself
+    original: Pixels  # [R, R] in 0..1
+    pictures: Pixels  # [S, R, R]
+    positions: list[float]  # [S]: -1 away from the goal, 0 the reconstruction, 1 across it
+    log_odds: Floats  # [S]
+    across: Change
+    away: Change
+    anatomy: Anatomy  # of the S pictures
+    masks: NDArray[np.uint8]  # [S, 256, 256], clean
+    shares: dict[str, float]  # of the score's change across, by REGIONS: they sum to 1
+    tiles: Floats  # [TILES, TILES], the same by place
+    pixels: dict[str, float]  # mean absolute change across, in the REGIONS, as a share of the grey range
+    null: Null
+    psnr: float  # of the reconstruction
+    ssim: float
+    film: Pixels  # [N, N]
+    carried: list[CarriedEdit]  # of the ends, away and across
+    carried_log_odds: list[float]  # of the film with these edits; nan where refused
+    carried_kind: Carried
+
+    @property
+    def middle(self) -> int:
+        """The index of the reconstruction."""
+        return self.positions.index(0.0)
+
+    def document(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        states = [
+            {
+                "position": position,
+                "log_odds": round(float(value), 4),
+                "probability": round(float(probability(value)), 4),
+                "grey_median": round(float(np.median(picture)), 4),
+                **self.anatomy.plain(index),
+                "problem": self.anatomy.problem[index],
+            }
+            for index, (position, value, picture) in enumerate(
+                zip(self.positions, self.log_odds, self.pictures, strict=True)
+            )
+        ]
+        rise = float(self.log_odds[-1] - self.log_odds[self.middle])
+        return {
+            "source": self.source,
+            "film": {"log_odds": _plain(self.film_log_odds), "probability": _plain(probability_of(self.film_log_odds))},
+            "reconstruction": {
+                "psnr": round(self.psnr, 2),
+                "ssim": round(self.ssim, 4),
+                "log_odds": _plain(float(self.log_odds[self.middle])),
+                "probability": _plain(probability_of(float(self.log_odds[self.middle]))),
+            },
+            "reached": self.across.reached,
+            "reached_away": self.away.reached,
+            "length": round(self.across.length, 4),
+            "length_away": round(self.away.length, 4),
+            "change_of_log_odds": _plain(rise),
+            "score_by_region": {name: _plain(value) for name, value in self.shares.items()},
+            "score_by_tile": np.round(self.tiles, 4).tolist(),
+            "pixels_by_region": {name: round(value, 5) for name, value in self.pixels.items()},
+            "null": {
+                "shuffled_weights_change_of_log_odds": _plain(self.null.shuffled_rise),
+                "shuffled_weights_pixels_elsewhere": _plain(self.null.shuffled_elsewhere),
+                "random_changes_of_log_odds": [_plain(value) for value in self.null.random_rises],
+            },
+            "on_the_film": [
+                {
+                    "position": position,
+                    "carried_as": self.carried_kind,
+                    "refused": edit.refused,
+                    "log_odds": _plain(value),
+                    "probability": _plain(probability_of(value)),
+                }
+                for position, edit, value in zip((-1, 1), self.carried, self.carried_log_odds, strict=True)
+            ],
+            "states": states,
+        }
+
+
+def probability_of(log_odds: float) -> float:
+    """The probability of one value."""
+    return float(probability(np.array(log_odds)))
+
+
+def _plain(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else round(float(value), 4)
+
+
+def explain(
+    model: Model, network: AnatomyNetwork, score: ClassifierScore, source: str, film: Pixels, request: Request
+) -> Explanation:
+    """Explain the score of one film [N, N] in 0..1, a square of any size.
+
+    Its reconstruction is moved across `request.goal` by the smallest change (`counterfactual`), and by as many log-odds
+    the other way. Raises InputError for a classifier without gradients where no direction is given.
+    """
+    generator = model.generator
+    device = generator.mapping.w_avg.device
+    side = generator.resolution
+    at, original, psnr, ssim = _begin(model, film, request)
+    zero = torch.zeros_like(at.start)
+    with torch.no_grad():
+        here = float(score.log_odds(at.pictures(generator, zero[None]).to(device))[0])
+        whole = torch.from_numpy(np.ascontiguousarray(film))[None, None].to(device) * 2 - 1
+        of_film = float(score.log_odds(whole)[0])
+    rising = here < request.goal
+    limit = at.limit(generator)
+    opposite = 2 * here - request.goal
+    if request.direction is None:
+        across = smallest_change(generator, score.log_odds, at, request.goal, rising, limit)
+        away = smallest_change(generator, score.log_odds, at, opposite, not rising, limit)
+    else:
+        vector = torch.from_numpy(request.direction.direction).to(at.start)
+        across = along(generator, score.log_odds, at, vector, request.goal, rising, limit)
+        away = along(generator, score.log_odds, at, vector, opposite, not rising, limit)
+    shares = np.linspace(0, 1, EACH_WAY + 1)[1:].tolist()
+    positions = [*(-share for share in reversed(shares)), 0.0, *shares]
+    codes = torch.stack([abs(p) * (across.u if p > 0 else away.u) for p in positions])
+    made = at.pictures(generator, codes)
+    found = segment(network, made.to(device), MASK_SIDE)
+    masks = clean(found.masks)
+    with torch.no_grad():
+        log_odds = score.log_odds(made.to(device)).double().cpu().numpy()
+    middle = positions.index(0.0)
+    regions = organ_regions(masks[[middle, -1]], side)
+    before, after = made[middle : middle + 1], made[-1:]
+    pixels = {
+        name: float((after - before)[0, 0][region].abs().mean()) / 2 if region.any() else 0.0
+        for name, region in regions.items()
+    }
+    grey = ((made[:, 0] + 1) / 2).numpy()
+    kind = _kind(request.direction, measure_segmentation(found), middle)
+    ends = np.stack([grey[0], grey[middle], grey[-1]])
+    carried = edit_film(network, film, ends, [-1.0, 0.0, 1.0], [-1.0, 1.0], kind).edits
+    return Explanation(
+        source=source,
+        film_log_odds=of_film,
+        original=original,
+        pictures=grey,
+        positions=positions,
+        log_odds=log_odds,
+        across=across,
+        away=away,
+        anatomy=measure_segmentation(found),
+        masks=masks,
+        shares=score_by_region(score, before.to(device), after.to(device), regions),
+        tiles=score_by_tile(score, before.to(device), after.to(device)),
+        pixels=pixels,
+        null=_null(model, score, at, across, rising, here, regions["elsewhere"], before, request),
+        psnr=psnr,
+        ssim=ssim,
+        film=film,
+        carried=carried,
+        carried_log_odds=[
+            np.nan if edit.refused else _score_film(score, film + edit.change, device) for edit in carried
+        ],
+        carried_kind=kind,
+    )
+
+
+def _begin(model: Model, film: Pixels, request: Request) -> tuple[Coordinates, Pixels, float, float]:
+    """The film's code in W+ as the origin, the film at the generator's size, PSNR and SSIM of its reconstruction."""
+    generator, inversion = model.generator, request.inversion
+    device = generator.mapping.w_avg.device
+    original = resize(torch.from_numpy(np.ascontiguousarray(film))[None, None], generator.resolution)
+    method = choose_method(model, inversion.method)
+    space = choose_space(model, method, inversion.space)
+    with fast_gradients(generator):
+        found = invert(model, original * 2 - 1, method, space, inversion.steps, 1, inversion.fit_noise)
+    start = found.w[0].to(device).expand(generator.num_ws, -1).contiguous()
+    noise = None if found.noise is None else [layer.to(device) for layer in found.noise]
+    _, spread = generator.w_statistics()
+    at = Coordinates(start, spread, search_basis(model), noise)
+    return at, original[0, 0].numpy(), float(found.psnr[0]), float(found.ssim[0])
+
+
+def _kind(direction: Direction | None, anatomy: Anatomy, middle: int) -> Carried:
+    """What is carried over to the film: what the direction is known to move, else border or tone by what moved."""
+    if direction is not None and direction.carried is not None:
+        return direction.carried
+    moved = anatomy.ctr[-1] - anatomy.ctr[middle]
+    return "border" if np.isfinite(moved) and abs(moved) >= MOVED_BORDER else "tone"
+
+
+@torch.no_grad()
+def _score_film(score: ClassifierScore, film: Pixels, device: torch.device) -> float:
+    return float(score.log_odds(torch.from_numpy(np.ascontiguousarray(film))[None, None].to(device) * 2 - 1)[0])
+
+
+def organ_regions(masks: NDArray[np.uint8], side: int) -> dict[str, Tensor]:
+    """REGIONS as pixels [side, side] that share none: what is an organ in any of the masks [M, S, S], and a margin.
+
+    The heart's margin goes before the lungs', so that its border is the heart's.
+    """
+    margin = max(round(MARGIN * side), 1)
+
+    def region(inside: NDArray[np.bool_]) -> Tensor:
+        pixels = torch.from_numpy(inside)[None, None].float()
+        touched = F.interpolate(pixels, (side, side), mode="area") > 0
+        return F.max_pool2d(touched.float(), 2 * margin + 1, 1, margin)[0, 0] > 0
+
+    heart = region((masks == HEART).any(0))
+    lungs = region(((masks != HEART) & (masks > 0)).any(0)) & ~heart
+    return {"heart": heart, "lungs": lungs, "elsewhere": ~heart & ~lungs}
+
+
+@torch.no_grad()
+def score_by_region(
+    score: ClassifierScore, before: Tensor, after: Tensor, regions: dict[str, Tensor]
+) -> dict[str, float]:
+    """The share of each region in the score's change from picture to picture [1, 1, R, R]; they sum to 1.
+
+    Shapley values: the mean, over all orders in which the regions of `before` become those of `after`, of what each
+    adds (Shapley 1953; Lundberg & Lee 2017, arXiv 1705.07874, equation 4). nan where the score does not change.
+    """
+    names = list(regions)
+    count = len(names)
+    sets = [[bool(index >> bit & 1) for bit in range(count)] for index in range(2**count)]
+    mixed = []
+    for chosen in sets:
+        inside = torch.zeros_like(before, dtype=torch.bool)
+        for name, taken in zip(names, chosen, strict=True):
+            if taken:
+                inside |= regions[name].to(before.device)
+        mixed.append(torch.where(inside, after, before))
+    values = score.log_odds(torch.cat(mixed)).double().cpu().numpy()
+    total = values[-1] - values[0]
+    factorial = [1, 1, 2, 6, 24]
+    shares = dict.fromkeys(names, 0.0)
+    for bit, name in enumerate(names):
+        for index, chosen in enumerate(sets):
+            if not chosen[bit]:
+                others = sum(chosen)
+                weight = factorial[others] * factorial[count - others - 1] / factorial[count]
+                shares[name] += weight * float(values[index | 1 << bit] - values[index])
+    return {name: value / total if total else np.nan for name, value in shares.items()}
+
+
+@torch.no_grad()
+def score_by_tile(score: ClassifierScore, before: Tensor, after: Tensor, batch: int = 32) -> Floats:
+    """[TILES, TILES]: the share of each square of the picture in the score's change, near a sum of 1.
+
+    Half of what the square alone adds to `before`, and half of what is lost when it alone is taken back from `after`.
+    """
+    side = before.shape[-1]
+    edges = np.linspace(0, side, TILES + 1).round().astype(int)
+    added, taken = [], []
+    for row in range(TILES):
+        for column in range(TILES):
+            tile = (..., slice(edges[row], edges[row + 1]), slice(edges[column], edges[column + 1]))
+            one, other = before.clone(), after.clone()
+            one[tile], other[tile] = after[tile], before[tile]
+            added.append(one)
+            taken.append(other)
+    pictures = torch.cat([before, after, *added, *taken])
+    values = torch.cat([score.log_odds(part) for part in torch.split(pictures, batch)]).double().cpu().numpy()
+    first, last, alone, without = values[0], values[1], values[2 : 2 + TILES**2], values[2 + TILES**2 :]
+    total = last - first
+    if total == 0:
+        return np.zeros((TILES, TILES))
+    return np.asarray(((alone - first) + (last - without)) / (2 * total)).reshape(TILES, TILES)
+
+
+def _null(
+    model: Model,
+    score: ClassifierScore,
+    at: Coordinates,
+    across: Change,
+    rising: bool,
+    here: float,
+    elsewhere: Tensor,
+    before: Tensor,
+    request: Request,
+) -> Null:
+    """Changes as long as the one that was found: of a classifier that learnt nothing, and at random."""
+    generator = model.generator
+    device = at.start.device
+    random = torch.Generator().manual_seed(request.seed)
+    steps = torch.randn(RANDOMS, *at.start.shape, generator=random).to(device)
+    steps = steps * (across.length / steps.flatten(1).norm(dim=1))[:, None, None]
+    with torch.no_grad():
+        rises = (score.log_odds(at.pictures(generator, steps).to(device)) - here).tolist()
+    if request.direction is not None or score.weights is None or across.length == 0:
+        return Null(None, None, rises)
+    with shuffled_weights(score, request.seed):
+        u = steepest(generator, score.log_odds, at, across.length, rising)
+    made = at.pictures(generator, u[None])
+    with torch.no_grad():
+        rise = float(score.log_odds(made.to(device))[0]) - here
+    change = (made - before)[0, 0].abs()
+    return Null(rise, float(change[elsewhere].sum() / change.sum().clamp(min=1e-12)), rises)
+
+
+def row(explanation: Explanation, wanted: str) -> dict[str, Any]:
+    """One line of a table of many films."""
+    plain = explanation.document()
+    ctr = explanation.anatomy.ctr
+    return {
+        "source": explanation.source,
+        "class": wanted,
+        "film_probability": plain["film"]["probability"],
+        "reconstruction_probability": plain["reconstruction"]["probability"],
+        "across_probability": plain["states"][-1]["probability"],
+        "reached": plain["reached"],
+        "length": plain["length"],
+        "score_heart": plain["score_by_region"]["heart"],
+        "score_lungs": plain["score_by_region"]["lungs"],
+        "score_elsewhere": plain["score_by_region"]["elsewhere"],
+        "pixels_elsewhere": plain["pixels_by_region"]["elsewhere"],
+        "ctr": _plain(float(ctr[explanation.middle])),
+        "ctr_across": _plain(float(ctr[-1])),
+        "film_across_probability": plain["on_the_film"][-1]["probability"],
+        "film_refused": plain["on_the_film"][-1]["refused"],
+        "shuffled_change": plain["null"]["shuffled_weights_change_of_log_odds"],
+        "change": plain["change_of_log_odds"],
+        "psnr": plain["reconstruction"]["psnr"],
+    }
+
+
+def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of many films: how many reached the goal, and the medians of the figures."""
+    reached = [one for one in rows if one["reached"]]
+
+    def median(name: str) -> float | None:
+        values = [float(one[name]) for one in reached if one[name] not in (None, "")]
+        return round(float(np.median(values)), 4) if values else None
+
+    figures = (
+        "length",
+        "score_heart",
+        "score_lungs",
+        "score_elsewhere",
+        "pixels_elsewhere",
+        "change",
+        "shuffled_change",
+    )
+    return {"films": len(rows), "reached": len(reached), "medians_of_those": {name: median(name) for name in figures}}
