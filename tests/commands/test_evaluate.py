@@ -16,6 +16,7 @@ from cxredit_cli.storage.classifier_network import BUNDLED_CLASSIFIER, save_clas
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.directions import Direction, write_direction
 from cxredit_cli.storage.models import load_model
+from tests.storage.classifier_files import write_pt2
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +186,17 @@ def test_ones_own_classifier(run, scans: Path, tiny_model_dir: Path, tmp_path: P
     assert (section["classifier_judge"]["positive"], section["classifier_judge"]["tested"]) == ("Large", [])
     assert section["classifier"] is None  # a random model draws no chests
     assert json.loads(run(*options).stdout)["dose"]["classifier_judge"] is None  # the bundled one is for 128x128
+    write_pt2(tmp_path / "theirs.pt2")
+    theirs = json.loads(run(*options, "--classifier", "theirs.pt2", "--class", "Right").stdout)["dose"]
+    assert (theirs["classifier_judge"]["positive"], theirs["classifier_judge"]["file"]) == ("Right", "theirs.pt2")
+    assert any("not known here" in note for note in theirs["notes"])
+    assert "given by the user" in Path("evaluation.html").read_text() or theirs["classifier"] is None
+    result = run(*options, "--classifier", "theirs.pt2")
+    assert result.exit_code == 2
+    assert "choose one with --class" in result.stderr
+    result = run(*options, "--classifier", "own.safetensors", "--class", "Large")
+    assert result.exit_code == 2
+    assert "--class goes with" in result.stderr
     result = run(*options, "--classifier", "none.safetensors")
     assert result.exit_code == 2
     assert "There is no classifier none.safetensors" in result.stderr

@@ -15,6 +15,7 @@ from cxredit_cli.evaluation.dose import GREY, OUTSIDE, Dose, heart_region, measu
 from cxredit_cli.evaluation.dose_summary import checks, summarise_dose, summarise_null
 from cxredit_cli.evaluation.scans import choose_scans
 from cxredit_cli.latent.code_batch import CodeBatch
+from cxredit_cli.metrics.classification import classify
 from cxredit_cli.metrics.patient_identity import own_is_nearest
 from cxredit_cli.networks.classifier import ClassifierConfig
 from cxredit_cli.networks.generator import Generator
