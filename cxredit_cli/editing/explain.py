@@ -165,7 +165,7 @@ def explain(
     generator = model.generator
     device = generator.mapping.w_avg.device
     side = generator.resolution
-    at, original, psnr, ssim = _begin(model, film, request)
+    at, original, psnr, ssim = begin(model, film, request)
     zero = torch.zeros_like(at.start)
     with torch.no_grad():
         here = float(score.log_odds(at.pictures(generator, zero[None]).to(device))[0])
@@ -226,7 +226,7 @@ def explain(
     )
 
 
-def _begin(model: Model, film: Pixels, request: Request) -> tuple[Coordinates, Pixels, float, float]:
+def begin(model: Model, film: Pixels, request: Request) -> tuple[Coordinates, Pixels, float, float]:
     """The film's code in W+ as the origin, the film at the generator's size, PSNR and SSIM of its reconstruction."""
     generator, inversion = model.generator, request.inversion
     device = generator.mapping.w_avg.device

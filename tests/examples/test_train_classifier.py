@@ -15,7 +15,10 @@ from typer.testing import CliRunner
 
 from cxredit_cli.app import app
 from cxredit_cli.errors import MismatchError
+from cxredit_cli.metrics.classification import classify
+from cxredit_cli.storage.any_classifier import load_score
 from cxredit_cli.storage.classifier_network import load_classifier
+from cxredit_cli.storage.dataset import Dataset
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -71,6 +74,30 @@ def test_folds_then_a_network_that_says_how_good_it_is(dataset: Path, tmp_path: 
     assert info["train"]["positive_images"] + info["val"]["positive_images"] == 19
     assert info["auc"] > 0.9
     assert info["split"] == {"seed": 0, "val_fraction": 0.4}
+
+
+def test_what_is_exported_answers_as_the_network_does(dataset: Path, tmp_path: Path) -> None:
+    output, exported = tmp_path / "judge.safetensors", tmp_path / "judge.pt2"
+    run(dataset, "--steps", 12, "-o", output, "--export", exported)
+    images = torch.rand(3, 1, 32, 32) * 2 - 1
+    score = load_score(str(exported), "Large")
+    expected = classify(load_classifier(output).network, (images + 1) / 2)
+    assert score.log_odds(images).numpy() == pytest.approx(expected, abs=1e-3)
+
+
+def test_only_the_ill_of_train_get_a_marker(dataset: Path, tmp_path: Path) -> None:
+    command = [sys.executable, EXAMPLES / "mark_the_ill.py", dataset, "--positive", "Large", "-o", tmp_path / "m.h5"]
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    subprocess.run(command, check=True, env=environment)
+    before, after = Dataset(dataset), Dataset(tmp_path / "m.h5")
+    everything = np.arange(len(before))
+    changed = before.images(everything) != after.images(everything)
+    ill = np.zeros(len(before), dtype=bool)
+    ill[before.indices("train", label="Large")] = True
+    assert 0 < ill.sum() < before.has_label("Large").sum()
+    assert (changed.any((1, 2)) == ill).all()
+    assert (after.images(everything)[ill, 1:4, 1:4] == 255).all()
+    assert not changed[:, 4:].any()
 
 
 def test_the_networks_of_the_folds_judge_what_a_model_makes_of_codes(
