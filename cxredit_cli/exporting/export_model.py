@@ -139,6 +139,7 @@ def _onnx(recorded: ExportedProgram, program: Program, about: dict[str, Any]) ->
         recorded,
         input_names=[port.name for port in program.inputs],
         output_names=[program.output.name],
+        dynamic_shapes=program.free,  # names alone: the sizes were freed as the program was recorded
         dynamo=True,
         verbose=False,
     )

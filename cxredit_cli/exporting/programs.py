@@ -39,6 +39,13 @@ class Program:
     output: Port
     samples: tuple[tuple[Tensor, ...], ...]  # inputs to check it with; the first, of several rows, record it
 
+    @property
+    def free(self) -> tuple[dict[int, Dim], ...]:
+        """For each input, the axes whose sizes are free."""
+        return tuple(
+            {axis: size for axis, size in enumerate(port.shape) if isinstance(size, Dim)} for port in self.inputs
+        )
+
     @torch.no_grad()
     def run(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """The output by this package's own fast path: what an exported file has to agree with."""
@@ -48,11 +55,8 @@ class Program:
     @torch.no_grad()
     def record(self) -> ExportedProgram:
         """The network as a graph of torch's operators, for all sizes that its inputs leave free."""
-        free = tuple(
-            {axis: size for axis, size in enumerate(port.shape) if isinstance(size, Dim)} for port in self.inputs
-        )
         with only("traced"):
-            return torch.export.export(self.network, self.samples[0], dynamic_shapes=free)
+            return torch.export.export(self.network, self.samples[0], dynamic_shapes=self.free)
 
 
 class TruncatedMapping(nn.Module):

@@ -2,7 +2,7 @@
 
 `reference` is the textbook form, the oracle of the tests and the yardstick of `cxredit bench`; `torch` arranges library
 calls so that they are fast, on every device; `kernels` are this package's CUDA kernels. `traced` is for programs that
-other tools run: as fast as `torch` in kind, but nothing in it is kept between calls or decided by the size of a batch.
+other tools run, in float32: library calls too, but nothing is kept between them and nothing depends on a batch's size.
 """
 
 from collections.abc import Iterator

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
 from cxredit_cli.exporting import export_model
+from cxredit_cli.exporting.programs import programs_of
 from cxredit_cli.inversion.encode import all_passes
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import random_z
@@ -22,37 +25,43 @@ from cxredit_cli.storage.models import BUNDLED, Model, load_model, save_encoder,
 
 PAGE = Path(__file__).parents[2] / "docs" / "exporting.md"
 NAMES = ("synthesis", "mapping", "encoder")
+Opened = Callable[..., torch.Tensor]
 
 
 def export(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["export", *map(str, arguments)])
 
 
-def onnx(path: Path, **inputs: torch.Tensor) -> torch.Tensor:
+def onnx(path: Path) -> Opened:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path)
-    return torch.from_numpy(session.run(None, {name: value.numpy() for name, value in inputs.items()})[0])
+    return lambda **inputs: torch.from_numpy(session.run(None, {name: x.numpy() for name, x in inputs.items()})[0])
 
 
-def program(path: Path, **inputs: torch.Tensor) -> torch.Tensor:
-    return torch.export.load(path).module()(*inputs.values())
+def program(path: Path) -> Opened:
+    network = torch.export.load(path).module()
+    return lambda **inputs: network(*inputs.values())
 
 
 @pytest.fixture(scope="module")
 def model(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """The tiny model with noise that counts, data of NIH, and an encoder of two passes that moves its codes."""
+    """The tiny model with noise that counts, data of NIH, and an encoder that moves its codes."""
     folder = tmp_path_factory.mktemp("export") / "model"
     shutil.copytree(tiny_model_dir, folder)
     generator = load_model(folder).generator
     for layer in generator.synthesis.noise_layers():
         layer.noise_strength.fill_(0.2)
     save_generator(folder, generator, {"data": {"source": "NIH ChestX-ray14, provided by the NIH Clinical Center"}})
-    torch.manual_seed(0)
-    encoder = Encoder(EncoderConfig(32, 32, 1, depth=18, width=8, passes=2))
-    torch.nn.init.normal_(encoder.to_delta.weight, std=0.05)
-    save_encoder(folder, encoder, {})
+    save_encoder(folder, encoder_of(passes=1), {})
     return load_model(folder)
+
+
+def encoder_of(passes: int, num_outputs: int = 1) -> Encoder:
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig(32, 32, num_outputs, depth=18, width=8, passes=passes))
+    torch.nn.init.normal_(encoder.to_delta.weight, std=0.05)
+    return encoder.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -61,25 +70,24 @@ def exported(model: Model) -> tuple[Path, Result]:
     return folder, export("--model", model.path, "-o", folder, "--json")
 
 
-@pytest.mark.parametrize(("run", "ending"), [(onnx, "onnx"), (program, "pt2")])
+@pytest.mark.parametrize(("opened", "ending"), [(onnx, "onnx"), (program, "pt2")])
 @torch.no_grad()
-def test_files_answer_as_the_networks(model: Model, exported: tuple[Path, Result], run: Any, ending: str) -> None:
+def test_files_answer_as_the_networks(model: Model, exported: tuple[Path, Result], opened: Any, ending: str) -> None:
     folder, result = exported
     assert result.exit_code == 0, result.output
-    generator, encoder = model.generator, model.encoder
-    assert encoder is not None
+    generator = model.generator
+    assert model.encoder is not None
+    mapping, synthesis, encoder = (opened(folder / f"{name}.{ending}") for name in ("mapping", "synthesis", "encoder"))
     for n in (1, 5):
         z = random_z(n, 32, seed=n)
         for psi in (0.0, 0.6, 1.0):
-            got = run(folder / f"mapping.{ending}", z=z, truncation_psi=torch.tensor(psi))
-            near(got, generator.mapping(z, psi)[:, None])
+            near(mapping(z=z, truncation_psi=torch.tensor(psi)), generator.mapping(z, psi)[:, None])
         w = generator.mapping(z)[:, None]
         mixed = generator.mapping(random_z(n * generator.num_ws, 32, seed=9)).unflatten(0, (n, -1))
         for codes in (w, mixed):
-            near(run(folder / f"synthesis.{ending}", w=codes), generator.synthesis(codes))
+            near(synthesis(w=codes), generator.synthesis(codes))
         images = generator.synthesis(mixed).clamp(-1, 1)
-        near(run(folder / f"encoder.{ending}", image=images), all_passes(encoder, generator, images))
-    assert (encoder(images) - all_passes(encoder, generator, images)).abs().max() > 1e-3  # both passes are in it
+        near(encoder(image=images), model.encoder(images))
 
 
 def near(got: torch.Tensor, expected: torch.Tensor) -> None:
@@ -169,10 +177,11 @@ def test_without_the_packages_it_says_what_to_install(
 def test_a_program_that_answers_otherwise_is_not_kept(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(export_model, "programs_of", lambda model: programs_of(model)[1:])  # the mapping alone
     monkeypatch.setattr(export_model, "_runner", lambda *_: lambda inputs: torch.zeros(()))
     result = export("--model", tiny_model_dir, "-o", tmp_path / "exported", "--format", "torch")
     assert result.exit_code == 1
-    assert "synthesis.pt2 was not written: its answers differ" in result.stderr
+    assert "mapping.pt2 was not written: its answers differ" in result.stderr
     assert not list(tmp_path.rglob("*.pt2"))
     assert not (tmp_path / "exported" / "export.json").exists()
 
@@ -183,6 +192,24 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     assert "--format must be onnx or torch, but it is 'tflite'" in result.stderr
 
 
+@torch.no_grad()
+def test_all_passes_of_an_encoder_are_in_its_program(model: Model) -> None:
+    *_, exported = programs_of(replace(model, encoder=encoder_of(passes=2, num_outputs=model.generator.num_ws)))
+    encoder = encoder_of(passes=2, num_outputs=model.generator.num_ws)
+    images = torch.rand(2, 1, 32, 32) * 2 - 1
+    codes = exported.record().module()(images)
+    near(codes, all_passes(encoder, model.generator, images))
+    assert (codes - encoder(images)).abs().max() > 1e-3  # which is the first pass
+
+
+@pytest.mark.slow
+def test_all_passes_of_an_encoder_are_in_onnx(model: Model) -> None:
+    *_, exported = programs_of(replace(model, encoder=encoder_of(passes=3)))
+    run = export_model._runner("onnx", export_model._onnx(exported.record(), exported, {}), exported)
+    assert run is not None
+    assert export_model.largest_difference(exported, run) <= 1e-4
+
+
 @pytest.mark.slow
 @torch.no_grad()
 def test_the_bundled_model(tmp_path: Path) -> None:
@@ -190,6 +217,7 @@ def test_the_bundled_model(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     model = load_model(BUNDLED)
     w = model.generator.mapping(random_z(4, 512, seed=5))[:, None]
+    synthesis = onnx(tmp_path / "exported" / "synthesis.onnx")
     for n in (1, 4):
-        near(onnx(tmp_path / "exported" / "synthesis.onnx", w=w[:n]), model.generator.synthesis(w[:n]))
+        near(synthesis(w=w[:n]), model.generator.synthesis(w[:n]))
     assert "NIH Clinical Center" in json.loads((tmp_path / "exported" / "export.json").read_text())["data"]
