@@ -16,7 +16,7 @@ from cxredit_cli.errors import CxreditError
 COMMANDS = {  # by workflow
     "Data and training": ("prepare", "train-gan", "train-encoder", "import"),
     "Codes and directions": ("invert", "direction", "lda", "edit-heart"),
-    "Edits": ("apply", "demo", "generate"),
+    "Edits": ("apply", "demo", "generate", "export"),
     "Judgement": ("measure", "explain", "evaluate"),
     "This installation": ("models", "bench", "doctor"),
 }

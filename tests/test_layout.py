@@ -21,6 +21,7 @@ ROOMS = (
     "metrics",
     "figures",
     "inversion",
+    "exporting",
     "latent",
     "separability",
     "directions",

@@ -125,6 +125,11 @@ def command(
         raise InputError(f"--grow-kimg takes numbers such as 30,60, but it is '{grow_kimg}'.") from None
     initial = None if init_from is None else load_model(init_from, parts=(GENERATOR, DISCRIMINATOR))
     begun = None if initial is None else initial.generator.config
+    own: dict[str, tuple[int, ...] | None] = {}
+    if initial is not None and side == initial.generator.resolution and channel_base is None and channel_max is None:
+        # What follows no base and maximum cannot be asked for by these options, so it stays unless they are given.
+        own["generator_channels"] = initial.generator.config.channels
+        own["discriminator_channels"] = initial.discriminator.config.channels if initial.discriminator else None
     config = gan_config(
         side,
         target,
@@ -142,6 +147,7 @@ def command(
             "dim": dim if dim is not None or begun is None else begun.w_dim,
             "mapping_layers": None if begun is None else begun.mapping_layers,
             "augment_target": None if augment else 0.0,
+            **own,
         },
         seed=seed,
         smallest=GROW_FROM if initial is None else initial.generator.resolution,

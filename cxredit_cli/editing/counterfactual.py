@@ -25,6 +25,7 @@ SETTLED = 0.02  # of its length: a change that crosses and moves by no more is f
 BEYOND = 0.05  # log-odds past the goal that are aimed at, so that it is crossed and not only neared
 SHARES = 16
 CHECKED = 4  # of the last changes met, in float32
+LONGER = (1.1, 1.25, 1.5, 2.0, 3.0)
 FARTHEST = 0.7  # of the root mean square length of a random code: beyond it, it is another patient's picture
 SPREAD_CODES = 256
 PROBED = 13  # strengths along a given direction at which the score is looked at first
@@ -105,8 +106,10 @@ def smallest_change(
         u = moved
         if settled:
             break
+    # Where the score flattens, tangents fall short: the last change is tried longer too.
     tried.append(u)
-    last = tried[-CHECKED:]
+    size = max(float(u.norm()), 1e-12)
+    last = [*tried[-CHECKED:], *(u * factor for factor in LONGER if factor * size <= limit)]
     with torch.no_grad():
         found = score(at.pictures(generator, torch.stack(last)).to(at.start.device)).cpu()
     there = (sign * (found - goal) >= 0).tolist()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cxredit_cli.networks.layers import EqualizedConv2d, EqualizedLinear, block_resolutions, channels_at, runs_in
+from cxredit_cli.networks.layers import EqualizedConv2d, EqualizedLinear, block_resolutions, maps, runs_in
 from cxredit_cli.ops.upfirdn2d import downsample2d, setup_filter
 
 
@@ -19,6 +19,7 @@ class DiscriminatorConfig:
     img_channels: int = 1
     mbstd_group_size: int = 4
     conv_clamp: float | None = None
+    channels: tuple[int, ...] | None = None  # feature maps from 4x4 up, where they do not follow base and max
 
 
 class DiscriminatorBlock(nn.Module):
@@ -51,7 +52,7 @@ class Discriminator(nn.Module):
         self.config = config
         self.precision = torch.float32
         self.resolutions = block_resolutions(config.resolution)[:0:-1]
-        channels = {r: channels_at(r, config.channel_base, config.channel_max) for r in [*self.resolutions, 4]}
+        channels = {r: maps(config, r) for r in [*self.resolutions, 4]}
         self.from_rgb = EqualizedConv2d(
             config.img_channels, channels[config.resolution], 1, act="lrelu", clamp=config.conv_clamp
         )

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cxredit_cli.networks.layers import EqualizedLinear, block_resolutions, channels_at, normalize_2nd_moment, runs_in
-from cxredit_cli.ops.choice import path_for
+from cxredit_cli.networks.layers import EqualizedLinear, block_resolutions, maps, normalize_2nd_moment, runs_in
+from cxredit_cli.ops.choice import rearranges
 from cxredit_cli.ops.modulated_conv2d import PreparedWeight, modulated_conv2d, prepare_weight
 from cxredit_cli.ops.upfirdn2d import setup_filter, upsample2d
 
@@ -29,6 +29,7 @@ class GeneratorConfig:
     channel_max: int = 512
     img_channels: int = 1
     conv_clamp: float | None = None  # needed by fp16 training only
+    channels: tuple[int, ...] | None = None  # feature maps from 4x4 up, where they do not follow base and max
 
 
 def random_z(n: int, z_dim: int, seed: int) -> Tensor:
@@ -134,7 +135,7 @@ class SynthesisLayer(nn.Module):
             bias=self.bias,
             act="lrelu",
             clamp=self.clamp,
-            prepared=None if path_for(x) == "reference" else self.prepared.of(self.weight, x.dtype, self.up),
+            prepared=self.prepared.of(self.weight, x.dtype, self.up) if rearranges(x) else None,
             scaled=scaled,
             next_styles=next_styles,
         )
@@ -190,7 +191,7 @@ class SynthesisBlock(nn.Module):
             assert x is not None
             assert self.conv0 is not None
             # conv0 multiplies its output by the styles of conv1 as it writes it.
-            rides = path_for(x) != "reference"
+            rides = rearranges(x)
             x = self.conv0(x.to(dtype), self.conv0.affine(ws[0]), noise[0], next_styles=styles if rides else None)
             x = self.conv1(x, styles, noise[-1], scaled=rides)
         y = self.torgb(x, ws[-1]).float()
@@ -208,7 +209,7 @@ class Synthesis(nn.Module):
         self.blocks = nn.ModuleDict()
         in_channels = 0
         for resolution in resolutions:
-            out_channels = channels_at(resolution, config.channel_base, config.channel_max)
+            out_channels = maps(config, resolution)
             self.blocks[f"b{resolution}"] = SynthesisBlock(in_channels, out_channels, resolution, config)
             in_channels = out_channels
         self.num_ws = 2 * len(resolutions)

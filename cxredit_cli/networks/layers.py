@@ -1,4 +1,8 @@
-"""Layers that the generator and the discriminator share: equalised learning rate (Karras et al. 2018)."""
+"""What the generator and the discriminator share: feature maps by resolution, and layers with equalised learning rate
+(Karras et al. 2018)."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -84,6 +88,34 @@ def normalize_2nd_moment(x: Tensor) -> Tensor:
 def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
     """Feature maps at a resolution: channel_base / resolution, at most channel_max."""
     return max(min(channel_base // resolution, channel_max), 1)
+
+
+class Widths(Protocol):
+    """How many feature maps a network has: by the law of `channels_at`, or as `channels` lists them from 4x4 up."""
+
+    @property
+    def channel_base(self) -> int: ...
+
+    @property
+    def channel_max(self) -> int: ...
+
+    @property
+    def channels(self) -> tuple[int, ...] | None: ...
+
+
+def maps(config: Widths, resolution: int) -> int:
+    """Feature maps of a network at a resolution. Raises ValueError where its list ends before."""
+    if config.channels is None:
+        return channels_at(resolution, config.channel_base, config.channel_max)
+    level = resolution.bit_length() - 3
+    if level >= len(config.channels):
+        raise ValueError(f"channels lists {len(config.channels)} numbers, which end below {resolution}x{resolution}")
+    return config.channels[level]
+
+
+def architecture(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """What is written of a configuration (for `asdict`): its fields, without a list of channels where there is none."""
+    return {name: value for name, value in fields if name != "channels" or value is not None}
 
 
 def block_resolutions(resolution: int) -> list[int]:

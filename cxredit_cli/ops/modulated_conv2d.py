@@ -13,7 +13,7 @@ from torch import Tensor
 from cxredit_cli.ops.bias_act import scale_in, scale_out, scale_out_reference
 from cxredit_cli.ops.choice import only, path_for
 from cxredit_cli.ops.conv2d import conv2d, pointwise_conv2d
-from cxredit_cli.ops.torch_forms import Activation
+from cxredit_cli.ops.torch_forms import Activation, over_channels
 from cxredit_cli.ops.winograd import row_kernels, suits
 
 EPSILON = 1e-8
@@ -51,10 +51,10 @@ def modulated_conv2d(
     demodulation in that of weight and styles. `prepared`: what `prepare_weight` makes for these arguments, if at hand.
     `scaled`: x was multiplied by these styles already, as `next_styles` [N, O] of the layer before does it.
     """
-    if path_for(x) == "reference":
-        return modulated_conv2d_reference(
-            x, weight, styles, up, down, kernel, demodulate, noise, noise_strength, bias, act, clamp
-        )
+    path = path_for(x)
+    if path in ("reference", "traced"):
+        form = modulated_conv2d_reference if path == "reference" else modulated_conv2d_traced
+        return form(x, weight, styles, up, down, kernel, demodulate, noise, noise_strength, bias, act, clamp)
     w, energy, rows = prepared or prepare_weight(weight, x.dtype, demodulate, up)
     scale = None
     if demodulate:
@@ -118,3 +118,28 @@ def modulated_conv2d_reference(
         y = conv2d(x.reshape(1, n * i, h, w), modulated, up, down, kernel, groups=n)
     y = y.reshape(n, o, *y.shape[2:])
     return scale_out_reference(y, bias, act, 1.0, clamp, None, noise, noise_strength)
+
+
+def modulated_conv2d_traced(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    up: int = 1,
+    down: int = 1,
+    kernel: Tensor | None = None,
+    demodulate: bool = True,
+    noise: Tensor | None = None,
+    noise_strength: Tensor | None = None,
+    bias: Tensor | None = None,
+    act: Activation = "linear",
+    clamp: float | None = None,
+) -> Tensor:
+    """Scale-in, one convolution, scale-out, for any size of batch: what an exporter can follow.
+
+    The textbook form's groups are as many as there are samples, and ONNX has no such number that is free.
+    """
+    scale = None
+    if demodulate:
+        scale = (styles.square() @ weight.square().sum(dim=(2, 3)).t() + EPSILON).rsqrt()
+    y = conv2d(x * over_channels(styles, x), weight, up, down, kernel)
+    return scale_out_reference(y, bias, act, 1.0, clamp, scale, noise, noise_strength)

@@ -51,16 +51,14 @@ def _generator(found: Renamed, path: Path) -> tuple[Generator, int]:
     if not resolutions or resolutions != _whole(resolutions[-1]) or "mapping.layers.0.weight" not in state:
         raise InputError(f"{path} holds no StyleGAN2 generator with skips: blocks {resolutions or 'not known'}.")
     top = f"synthesis.blocks.b{resolutions[-1]}"
-    base, most = _channel_law({r: len(state[f"synthesis.blocks.b{r}.conv1.weight"]) for r in resolutions}, path)
     channels = len(state[f"{top}.torgb.weight"])
     config = GeneratorConfig(
         resolution=resolutions[-1],
         z_dim=state["mapping.layers.0.weight"].shape[1],
         w_dim=state[f"{top}.conv1.affine.weight"].shape[1],
         mapping_layers=len([name for name in state if re.fullmatch(r"mapping\.layers\.\d+\.weight", name)]),
-        channel_base=base,
-        channel_max=most,
         conv_clamp=found.clamp,
+        **_widths({r: len(state[f"synthesis.blocks.b{r}.conv1.weight"]) for r in resolutions}),
     )
     for name in [name for name in state if re.search(r"\.torgb\.(weight|bias)$", name)]:
         state[name] = state[name].mean(dim=0, keepdim=True)
@@ -76,13 +74,11 @@ def _discriminator(found: Renamed, path: Path) -> Discriminator | None:
     if not resolutions or [4, *resolutions] != _whole(resolutions[-1]):
         return None
     widths = {r: len(state[f"blocks.b{r}.conv0.weight"]) for r in resolutions} | {4: len(state["conv.weight"])}
-    base, most = _channel_law(widths, path)
     config = DiscriminatorConfig(
         resolution=resolutions[-1],
-        channel_base=base,
-        channel_max=most,
         mbstd_group_size=found.group_size,
         conv_clamp=found.clamp,
+        **_widths(widths),
     )
     from_rgb = state["from_rgb.weight"]
     # The run-time gain of a layer is 1 over the root of its inputs: of three channels before, of one here.
@@ -100,14 +96,13 @@ def _whole(top: int) -> list[int]:
         return []
 
 
-def _channel_law(widths: dict[int, int], path: Path) -> tuple[int, int]:
-    """channel_base and channel_max of the feature maps by resolution. Raises InputError where they follow none."""
-    most, top = max(widths.values()), max(widths)
-    base = widths[top] * top
-    if any(channels_at(resolution, base, most) != width for resolution, width in widths.items()):
-        listed = ", ".join(f"{resolution}: {width}" for resolution, width in sorted(widths.items()))
-        raise InputError(f"{path} has feature maps that follow no channel base and maximum ({listed}).")
-    return base, most
+def _widths(found: dict[int, int]) -> dict[str, Any]:
+    """The feature maps by resolution as a configuration says them: by a base and a maximum, or all of them."""
+    most, top = max(found.values()), max(found)
+    base = found[top] * top
+    if all(channels_at(resolution, base, most) == width for resolution, width in found.items()):
+        return {"channel_base": base, "channel_max": most}
+    return {"channels": tuple(found[resolution] for resolution in sorted(found))}
 
 
 def _load(network: torch.nn.Module, state: dict[str, Tensor], path: Path) -> None:

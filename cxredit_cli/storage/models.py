@@ -17,6 +17,7 @@ from cxredit_cli.errors import InputError, MismatchError
 from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfig
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
+from cxredit_cli.networks.layers import architecture
 from cxredit_cli.radiographs.sources import printable
 from cxredit_cli.storage.typed_values import typed
 
@@ -102,7 +103,10 @@ def save_generator(
     weights = _cast(generator.state_dict(), dtype)
     folder.mkdir(parents=True, exist_ok=True)
     _write_weights(folder / "generator.safetensors", weights)
-    _merge_info(folder, {**info, GENERATOR: asdict(generator.config), "fingerprint": fingerprint(weights)})
+    _merge_info(
+        folder,
+        {**info, GENERATOR: asdict(generator.config, dict_factory=architecture), "fingerprint": fingerprint(weights)},
+    )
 
 
 def save_discriminator(folder: Path, discriminator: Discriminator, dtype: torch.dtype | None = None) -> None:
@@ -110,7 +114,7 @@ def save_discriminator(folder: Path, discriminator: Discriminator, dtype: torch.
     folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v for k, v in discriminator.state_dict().items() if not k.startswith("fade_from_rgb.")}
     _write_weights(folder / "discriminator.safetensors", _cast(weights, dtype))
-    _merge_info(folder, {DISCRIMINATOR: asdict(discriminator.config)})
+    _merge_info(folder, {DISCRIMINATOR: asdict(discriminator.config, dict_factory=architecture)})
 
 
 def save_encoder(folder: Path, encoder: Encoder, info: Mapping[str, Any], dtype: torch.dtype | None = None) -> None:

@@ -20,6 +20,7 @@ from cxredit_cli.errors import InputError
 from cxredit_cli.figures.grids import image_grid, thin
 from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig, random_z
+from cxredit_cli.networks.layers import architecture
 from cxredit_cli.progress import Progress
 from cxredit_cli.radiographs.write import write_png
 from cxredit_cli.storage.dataset import Dataset
@@ -292,9 +293,8 @@ def count(network: nn.Module) -> int:
 def networks_of(model: Model, config: GanConfig, side: int) -> tuple[Generator, Discriminator]:
     """The networks of `model`, widened and grown to `side` as needed; raises InputError when they do not fit."""
     theirs, wanted = model.generator.config, replace(config.generator, resolution=model.generator.resolution)
-    same = replace(
-        theirs, conv_clamp=wanted.conv_clamp, channel_base=wanted.channel_base, channel_max=wanted.channel_max
-    )
+    widths = {name: getattr(wanted, name) for name in ("channel_base", "channel_max", "channels")}
+    same = replace(theirs, conv_clamp=wanted.conv_clamp, **widths)
     if same != wanted or not can_widen(theirs, wanted) or wanted.resolution > side:
         raise InputError(
             f"--init-from {model.path}: its generator is {theirs}, which cannot become {config.generator}; use the "
@@ -303,7 +303,7 @@ def networks_of(model: Model, config: GanConfig, side: int) -> tuple[Generator, 
     # Built by the run's own configuration: what a clamp or a group size was in the other run does not count here.
     torch.manual_seed(config.seed)
     g = Generator(wanted)
-    g.load_state_dict(widen_generator(model.generator, wanted.channel_base, wanted.channel_max).state_dict())
+    g.load_state_dict(widen_generator(model.generator, **widths).state_dict())
     d = Discriminator(replace(config.discriminator, resolution=g.resolution))
     if model.discriminator is not None:
         if not can_widen(model.discriminator.config, d.config):
@@ -311,7 +311,7 @@ def networks_of(model: Model, config: GanConfig, side: int) -> tuple[Generator, 
                 f"--init-from {model.path}: its discriminator is {model.discriminator.config} and {d.config} is asked "
                 "for; use the same or more channels."
             )
-        wide = widen_discriminator(model.discriminator, d.config.channel_base, d.config.channel_max)
+        wide = widen_discriminator(model.discriminator, d.config.channel_base, d.config.channel_max, d.config.channels)
         d.load_state_dict(wide.state_dict())
     if g.resolution < side:
         g, d = grow_generator(g, side), grow_discriminator(d, side)
@@ -359,14 +359,14 @@ def save_run(path: Path, run: Run, config: GanConfig, images: str) -> None:
         tensors |= module_tensors(name, module)
     tensors |= optimizer_tensors("optimizer_g", run.optimizer_g) | optimizer_tensors("optimizer_d", run.optimizer_d)
     counters = {name: getattr(run, name) for name in COUNTERS}
-    save_checkpoint(path, tensors, {**counters, "images": images, "config": asdict(config)})
+    save_checkpoint(path, tensors, {**counters, "images": images, "config": asdict(config, dict_factory=architecture)})
 
 
 def resume(path: Path, config: GanConfig, stages: list[Stage], dataset: Dataset, device: torch.device) -> Run:
     """The run that `save_run` wrote; raises InputError when it was started with other settings or images."""
     tensors, state = load_checkpoint(path)
     check_identity(state, dataset, path.parent)
-    mine = json.loads(json.dumps(asdict(config)))
+    mine = json.loads(json.dumps(asdict(config, dict_factory=architecture)))
     changed = [
         f"{key} {state['config'].get(key)} -> {mine[key]}" for key in mine if state["config"].get(key) != mine[key]
     ]

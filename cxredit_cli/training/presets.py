@@ -67,7 +67,7 @@ def gan_config(
     `grow_from` 0 trains at full resolution from the start; None grows on a CPU only, from `smallest` (that of the model
     to start from, if any). `grow_kimg` None spends as much of GROW_KIMG as there are growths.
     `overrides` may hold batch, lr, gamma, channel_base, channel_max, mapping_layers, ema_kimg, augment_target,
-    fade_kimg, dim.
+    fade_kimg, dim, and generator_channels and discriminator_channels, which lie before base and maximum.
     """
     on_cpu = device.type == "cpu"
     chosen = preset_for(preset or ("small" if on_cpu else "auto"), resolution)
@@ -82,7 +82,14 @@ def gan_config(
         grow_kimg = GROW_KIMG[: growths or None]
     return GanConfig(
         generator=GeneratorConfig(
-            resolution, dim, dim, chosen.mapping_layers, chosen.channel_base, chosen.channel_max, conv_clamp=clamp
+            resolution,
+            dim,
+            dim,
+            chosen.mapping_layers,
+            chosen.channel_base,
+            chosen.channel_max,
+            conv_clamp=clamp,
+            channels=given.pop("generator_channels", None),
         ),
         discriminator=DiscriminatorConfig(
             resolution,
@@ -90,6 +97,7 @@ def gan_config(
             chosen.channel_max,
             mbstd_group_size=chosen.mbstd_group_size,
             conv_clamp=clamp,
+            channels=given.pop("discriminator_channels", None),
         ),
         batch=chosen.batch,
         lr=chosen.lr,

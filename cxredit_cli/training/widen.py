@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorBlock, DiscriminatorConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig, SynthesisBlock, SynthesisLayer, ToRGB
-from cxredit_cli.networks.layers import EqualizedConv2d, EqualizedLinear, block_resolutions, channels_at
+from cxredit_cli.networks.layers import EqualizedConv2d, EqualizedLinear, block_resolutions, maps
 
 STYLES_APART = 0.5  # of the styles' own spread
 
@@ -22,19 +22,20 @@ def can_widen(narrow: GeneratorConfig | DiscriminatorConfig, wide: GeneratorConf
     return all(maps(wide, side) >= maps(narrow, side) for side in block_resolutions(narrow.resolution))
 
 
-def maps(config: GeneratorConfig | DiscriminatorConfig, resolution: int) -> int:
-    """Feature maps of a network at a resolution."""
-    return channels_at(resolution, config.channel_base, config.channel_max)
-
-
 @torch.no_grad()
-def widen_generator(narrow: Generator, channel_base: int, channel_max: int, apart: float = STYLES_APART) -> Generator:
+def widen_generator(
+    narrow: Generator,
+    channel_base: int,
+    channel_max: int,
+    channels: tuple[int, ...] | None = None,
+    apart: float = STYLES_APART,
+) -> Generator:
     """A generator with more feature maps, which makes nearly the pictures of `narrow`; with `apart` 0, the same ones.
 
     Copies of a map that have the same style for ever give W+ nothing new, so the styles of the copies are set apart, by
     `apart` times their standard deviation over W, around the mean code. Random numbers are torch's.
     """
-    config = replace(narrow.config, channel_base=channel_base, channel_max=channel_max)
+    config = replace(narrow.config, channel_base=channel_base, channel_max=channel_max, channels=channels)
     wide = Generator(config)
     wide.mapping.load_state_dict(narrow.mapping.state_dict())
     mean, _ = narrow.w_statistics()
@@ -78,9 +79,11 @@ def widen_styles(
 
 
 @torch.no_grad()
-def widen_discriminator(narrow: Discriminator, channel_base: int, channel_max: int) -> Discriminator:
+def widen_discriminator(
+    narrow: Discriminator, channel_base: int, channel_max: int, channels: tuple[int, ...] | None = None
+) -> Discriminator:
     """A discriminator with more feature maps and the logits of `narrow`."""
-    config = replace(narrow.config, channel_base=channel_base, channel_max=channel_max)
+    config = replace(narrow.config, channel_base=channel_base, channel_max=channel_max, channels=channels)
     wide = Discriminator(config)
     sides = [*wide.resolutions, 4]
     copied = {side: copies(maps(narrow.config, side), maps(config, side)) for side in sides}

@@ -118,6 +118,17 @@ def test_the_fast_paths_make_the_textbooks_picture_and_gradients(generator: Gene
             torch.testing.assert_close(a, b, atol=1e-4 * float(b.abs().max()), rtol=0)
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_traced_path_makes_the_textbooks_picture(generator: Generator, batch) -> None:
+    with torch.no_grad():
+        w = generator.mapping(torch.randn(batch, 16))[:, None]
+        with only("traced"):
+            traced = generator.synthesis(w)
+        with only("reference"):
+            slow = generator.synthesis(w)
+    torch.testing.assert_close(traced, slow, atol=1e-5 * float(slow.abs().max()), rtol=0)
+
+
 def test_bfloat16_stays_within_its_rounding(generator: Generator) -> None:
     w = generator.mapping(torch.randn(8, 16))[:, None]
     exact = generator.synthesis(w)

@@ -95,6 +95,21 @@ def test_modulated_conv2d_equals_its_reference(
     torch.testing.assert_close(got.float(), expected, atol=float(tolerance), rtol=0)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("resampling", [(1, 1), (2, 1), (1, 2)])
+@pytest.mark.parametrize("demodulate", [False, True])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_traced_form_equals_the_reference(k, resampling, demodulate, batch) -> None:
+    x, weight, styles = torch.randn(batch, 5, 6, 8), torch.randn(4, 5, k, k), torch.randn(batch, 5)
+    arguments = (x, weight, styles, *resampling, setup_filter(), demodulate)
+    noise = torch.randn(1, 1, *modulated_conv2d_reference(*arguments).shape[2:])
+    after = {"noise": noise, "noise_strength": torch.tensor(0.7), "bias": torch.randn(4), "act": "lrelu", "clamp": 4.0}
+    expected = modulated_conv2d_reference(*arguments, **after)
+    with only("traced"):
+        got = modulated_conv2d(*arguments, **after)
+    torch.testing.assert_close(got, expected, atol=1e-5 * max(float(expected.abs().max()), 1), rtol=0)
+
+
 @pytest.mark.parametrize("taps", [(1.0, 3.0, 3.0, 1.0), (1.0, 2.0, 4.0), (1.0, 2.0, 3.0, 2.0, 1.0)])
 def test_an_upsampling_convolution_convolves_the_enlarged_picture(taps) -> None:
     x, weight, kernel = torch.randn(2, 3, 5, 7), torch.randn(4, 3, 3, 3), setup_filter(taps)

@@ -1,6 +1,7 @@
 """Networks of other tools, in files as those tools write them, of networks that are known."""
 
 import io
+import json
 import os
 import pickle
 import re
@@ -19,16 +20,23 @@ from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfi
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
 from cxredit_cli.ops.upfirdn2d import setup_filter
 from cxredit_cli.storage.import_networks import import_networks
-from cxredit_cli.storage.models import load_model
+from cxredit_cli.storage.models import load_model, save_generator
 
 SIDE = 32
 CHANNELS = {"channel_base": 512, "channel_max": 32}
 
 
+LISTED = {"channels": (24, 20, 16, 12)}  # at 4x4 to 32x32, which is no base / resolution below a maximum
+
+
 @pytest.fixture(scope="module")
 def generator() -> Generator:
+    return random_generator(**CHANNELS)
+
+
+def random_generator(**widths: Any) -> Generator:
     torch.manual_seed(0)
-    made = Generator(GeneratorConfig(SIDE, 24, 24, mapping_layers=8, conv_clamp=256.0, **CHANNELS)).eval()
+    made = Generator(GeneratorConfig(SIDE, 24, 24, mapping_layers=8, conv_clamp=256.0, **widths)).eval()
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             if name.endswith(("bias", "noise_strength")):
@@ -206,7 +214,7 @@ def changed(generator: Generator, how: str) -> Any:
         ("classes", "with classes"),
         ("stylegan3", "StyleGAN3"),
         ("other filter", "another filter"),
-        ("other widths", r"follow no channel base and maximum \(4: 32, 8: 7"),
+        ("other widths", "holds other layers than StyleGAN2's"),
         ("a block is missing", "no StyleGAN2 generator"),
     ],
 )
@@ -307,6 +315,75 @@ def test_other_checkpoints_are_refused(tmp_path, content):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match="no checkpoint of plain tensors"):
         import_networks(path)
+
+
+@pytest.fixture
+def listed() -> tuple[Generator, Discriminator]:
+    """Networks whose feature maps follow no law, the discriminator's others than the generator's."""
+    torch.manual_seed(1)
+    discriminator = Discriminator(DiscriminatorConfig(SIDE, mbstd_group_size=4, channels=(16, 20, 24, 12)))
+    return random_generator(**LISTED), discriminator.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("tool", ["nvlabs", "rosinality"])
+def test_any_feature_maps_are_taken(persistence, listed, tmp_path, tool):
+    generator, discriminator = listed
+    path = tmp_path / ("network.pkl" if tool == "nvlabs" else "network.pt")
+    if tool == "nvlabs":
+        networks = {"G_ema": nvlabs_generator(generator), "D": nvlabs_discriminator(discriminator)}
+        path.write_bytes(pickle.dumps(networks))
+    else:
+        networks = {"g_ema": rosinality_names(generator), "d": rosinality_discriminator(discriminator)}
+        torch.save({**networks, "latent_avg": generator.mapping.w_avg}, path)
+    found = import_networks(path)
+    assert found.generator.config.channels == (24, 20, 16, 12)
+    same(found.generator, generator)
+    assert found.discriminator is not None
+    assert found.discriminator.config.channels == (16, 20, 24, 12)
+
+
+def test_a_model_of_any_feature_maps_is_worked_with(persistence, listed, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    networks = {"G_ema": nvlabs_generator(listed[0]), "D": nvlabs_discriminator(listed[1])}
+    Path("network.pkl").write_bytes(pickle.dumps(networks))
+    film = str(data / "nih" / "00001336_000.png")
+    for command in (
+        "import network.pkl",
+        f"prepare {data / 'nih'} --resolution 32 --val-fraction 0.4",
+        "train-encoder --kimg 0.008 --batch 4 --depth 18 --width 8",
+        "generate -n 2",
+        f"invert {film} --steps 2",
+        "export --format torch",
+        "train-gan -o next --init-from model --kimg 0.004 --batch 4 --grow-from 0",
+    ):
+        result = CliRunner().invoke(app, command.split())
+        assert result.exit_code == 0, result.output
+    same(load_model(Path("model")).generator, listed[0])
+    trained = load_model(Path("next"), parts=("discriminator",))
+    assert trained.generator.config.channels == (24, 20, 16, 12)
+    assert trained.discriminator is not None
+    assert trained.discriminator.config.channels == (16, 20, 24, 12)
+    wider = (
+        "train-gan -o wide --init-from model --kimg 0.004 --batch 4 --grow-from 0 --channel-base 768 --channel-max 24"
+    )
+    result = CliRunner().invoke(app, wider.split())
+    assert result.exit_code == 0, result.output
+    assert load_model(Path("wide")).generator.config.channels is None
+
+
+def test_a_list_of_feature_maps_that_is_too_short_is_refused(tmp_path):
+    save_generator(tmp_path, random_generator(**LISTED), {})
+    info = json.loads((tmp_path / "model.json").read_text())
+    assert info["generator"]["channels"] == [24, 20, 16, 12]
+    info["generator"]["channels"] = [24, 20, 16]
+    (tmp_path / "model.json").write_text(json.dumps(info))
+    with pytest.raises(InputError, match=r"channels lists 3 numbers, which end below 32x32"):
+        load_model(tmp_path)
+
+
+def test_what_follows_a_law_is_written_as_before(generator, tmp_path):
+    save_generator(tmp_path, generator, {})
+    assert "channels" not in json.loads((tmp_path / "model.json").read_text())["generator"]
 
 
 def test_an_imported_model_is_trained_on(persistence, generator, discriminator, data, tmp_path, monkeypatch):
