@@ -125,7 +125,8 @@ def _shortened(generator: Generator, score: Score, at: Coordinates, u: Tensor, g
     shares = torch.linspace(0, 1, SHARES + 1, device=u.device)[1:]
     with torch.no_grad():
         found = score(at.pictures(generator, shares[:, None, None] * u).to(u.device))
-    return shares[(sign * (found - goal) >= 0).nonzero()[0, 0]] * u
+    there = (sign * (found - goal) >= 0).nonzero()[:, 0]
+    return u if len(there) == 0 else shares[there[0]] * u  # alone u reached it: pictures differ by rounding
 
 
 def score_gradient(generator: Generator, score: Score, at: Coordinates, u: Tensor) -> tuple[float, Tensor]:

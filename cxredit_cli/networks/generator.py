@@ -221,8 +221,12 @@ class Synthesis(nn.Module):
         """
         return self.features(w, noise)[-1]
 
-    def features(self, w: Tensor, noise: Noise = "const") -> list[Tensor]:
-        """The feature maps G_i(w) of every block from 4x4 up, and the image as the last entry."""
+    def coarse(self, w: Tensor, resolution: int) -> Tensor:
+        """The running image [N, 1, r, r] after the block of `resolution`: the image without what finer blocks add."""
+        return self.features(w, up_to=resolution)[-1]
+
+    def features(self, w: Tensor, noise: Noise = "const", up_to: int | None = None) -> list[Tensor]:
+        """The feature maps G_i(w) of every block from 4x4 up, and the image as the last entry; `up_to` a resolution."""
         ws = list(w.float().expand(-1, self.num_ws, -1).unbind(dim=1))
         shapes = self.noise_shapes()
         per_layer: list[NoiseMode | Tensor] = [noise] * len(shapes) if isinstance(noise, str) else list(noise)
@@ -236,6 +240,8 @@ class Synthesis(nn.Module):
             layer_noise = per_layer[first : 2 * index + 1]
             x, image = block(x, image, ws[first : 2 * index + 2], layer_noise, dtype)
             outputs.append(x)
+            if block.resolution == up_to:
+                break
         assert image is not None
         return [*outputs, image]
 
