@@ -5,13 +5,14 @@ import re
 import sys
 from importlib import import_module
 from io import TextIOWrapper
+from os import environ
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from cxredit_cli import __version__
-from cxredit_cli.errors import CxreditError
+from cxredit_cli.errors import CxreditError, InputError
 
 COMMANDS = {  # by workflow
     "Data and training": ("prepare", "train-gan", "train-encoder", "import"),
@@ -23,6 +24,8 @@ COMMANDS = {  # by workflow
 
 MODULES = {"import": "import_model"}  # of commands whose names may not stand in Python
 CARRY_ON = ("prepare", "train-gan", "train-encoder", "invert", "apply", "generate")  # after they were stopped
+TRAININGS = ("train-gan", "train-encoder")  # which several processes do together
+SPREAD = (*TRAININGS, "invert")  # under torchrun; `invert` does a part in each process
 ESCAPED = "backslashreplace"
 # What torch says of a GPU, and of a processor.
 OUT_OF_MEMORY = "out of memory|not enough memory|can't allocate memory"
@@ -36,6 +39,13 @@ class ErrorsToExitCodes(TyperGroup):
         try:
             return super().invoke(ctx)
         except CxreditError as error:
+            # What is wrong with the options is found by all processes of a training; one on each machine says it.
+            if (
+                isinstance(error, InputError)
+                and ctx.invoked_subcommand in TRAININGS
+                and environ.get("LOCAL_RANK", "0") != "0"
+            ):
+                raise typer.Exit(error.exit_code) from None
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
             carries_on = ctx.invoked_subcommand in CARRY_ON
@@ -80,7 +90,8 @@ app = typer.Typer(
 
 
 @app.callback()
-def _version(
+def _before(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version of this installation and leave.", is_eager=True)
     ] = False,
@@ -89,6 +100,12 @@ def _version(
     if version:
         sys.stdout.write(f"cxredit {__version__}\n")
         raise typer.Exit
+    count = environ.get("WORLD_SIZE", "1")
+    if "RANK" in environ and count != "1" and ctx.invoked_subcommand not in SPREAD:
+        raise InputError(
+            f"{ctx.invoked_subcommand} is work for one process, but torchrun started {count}, which would all do the "
+            "same; run it without torchrun."
+        )
 
 
 for _panel, _name in ((panel, name) for panel, names in COMMANDS.items() for name in names):

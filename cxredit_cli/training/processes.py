@@ -203,6 +203,7 @@ def start(count: int, arguments: Sequence[str]) -> int:
         run_id=uuid4().hex,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
+        local_addr="localhost",
         max_restarts=0,
         monitor_interval=0.1,
     )
