@@ -91,7 +91,7 @@ def gan(task: dict[str, Any], processes: Processes) -> None:
 
 def encoder(task: dict[str, Any], processes: Processes) -> None:
     """Train the encoder of the model in the folder."""
-    options = EncoderTraining(depth=18, width=8, batch=4, held_out=4, tick_kimg=0.008, learning_rate=1e-3)
+    options = EncoderTraining(depth=18, width=8, batch=4, held_out=4, tick_kimg=0.008, learning_rate=1e-5)
     data = Dataset(Path(task["images"]))
     model = load_model(Path(task["folder"]))
     train_encoder(model, data, options, kimg=task["kimg"], minutes=None, progress=SilentProgress(), processes=processes)

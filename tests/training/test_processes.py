@@ -81,7 +81,10 @@ def test_the_split_changes_neither_losses_nor_weights_nor_images(runs: Path, nam
     assert len(whole) == 20
     assert {"loss_g", "loss_d", "path_length", "r1", "real_sign"} <= whole[0].keys()
     for one, other in zip(whole, split, strict=True):
-        assert other == pytest.approx(one, rel=1e-5)
+        # What is made of gradients jumps where rounding puts an activation on the other side of its kink.
+        made_of_gradients = {name: one[name] for name in ("path_length", "r1") if name in one}
+        assert {name: other[name] for name in made_of_gradients} == pytest.approx(made_of_gradients, rel=1e-3)
+        assert other | made_of_gradients == pytest.approx(one, rel=1e-5)
     assert furthest(runs / "1/run.safetensors", runs / name / "run.safetensors", WEIGHTS) < 1e-5
     assert furthest(runs / "1/pictures.safetensors", runs / name / "pictures.safetensors") < 1e-5
 
@@ -122,7 +125,7 @@ def test_an_encoder_is_trained_by_several_as_by_one(dataset: Dataset, tiny_model
     for one, other in zip(first, second, strict=True):
         losses = {name for name in one if name.startswith("loss")}
         assert losses
-        assert {name: other[name] for name in losses} == pytest.approx({name: one[name] for name in losses}, rel=1e-4)
+        assert {name: other[name] for name in losses} == pytest.approx({name: one[name] for name in losses}, rel=1e-5)
 
 
 def children_of(process: int) -> list[int]:
