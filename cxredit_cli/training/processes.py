@@ -190,7 +190,7 @@ def _of_a_collective(error: RuntimeError) -> bool:
 def start(count: int, arguments: Sequence[str]) -> int:
     """Run `python -m cxredit_cli` with `arguments` in `count` processes on this machine, by torch's launcher.
 
-    Returns the exit code: 0, or that of the first process that failed.
+    Returns the exit code: 0, or that of the first process that failed, 1 where it was killed.
     """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -210,5 +210,5 @@ def start(count: int, arguments: Sequence[str]) -> int:
     try:
         elastic_launch(config, sys.executable)("-m", "cxredit_cli", *arguments)
     except ChildFailedError as error:
-        return abs(error.get_first_failure()[1].exitcode)
+        return max(error.get_first_failure()[1].exitcode, 1)
     return 0

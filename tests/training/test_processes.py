@@ -177,7 +177,7 @@ def test_one_that_is_killed_ends_the_others_with_a_sentence(dataset: Dataset, tm
         begun = time.monotonic()
         _, said = other.communicate(timeout=60)
         assert time.monotonic() - begun < 30
-        assert other.returncode == (signal.SIGKILL if launched else 1)
+        assert other.returncode == 1
         assert said.count("cxredit: Another process of this training has ended") == 1, said
         assert "Traceback" not in said
     finally:
