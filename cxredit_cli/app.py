@@ -39,15 +39,12 @@ class ErrorsToExitCodes(TyperGroup):
         try:
             return super().invoke(ctx)
         except CxreditError as error:
-            # What is wrong with the options is found by all processes of a training; one on each machine says it.
-            if (
-                isinstance(error, InputError)
-                and ctx.invoked_subcommand in TRAININGS
-                and environ.get("LOCAL_RANK", "0") != "0"
-            ):
+            if isinstance(error, InputError) and said_by_another(ctx.invoked_subcommand):
                 raise typer.Exit(error.exit_code) from None
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
+            if said_by_another(ctx.invoked_subcommand):
+                raise typer.Exit(130) from None
             carries_on = ctx.invoked_subcommand in CARRY_ON
             fail("Stopped; the same command carries on where it was." if carries_on else "Stopped.", 130)
         except OSError as error:
@@ -56,6 +53,11 @@ class ErrorsToExitCodes(TyperGroup):
             if not isinstance(error, MemoryError) and not re.search(OUT_OF_MEMORY, str(error), re.IGNORECASE):
                 raise
             fail("The device ran out of memory; try a smaller --batch, or --device cpu.", 1)
+
+
+def said_by_another(command: str | None) -> bool:
+    """Whether this is one of the processes of a training that all find the same: the first on each machine says it."""
+    return command in TRAININGS and environ.get("LOCAL_RANK", "0") != "0"
 
 
 def describe_os_error(error: OSError) -> tuple[str, int]:

@@ -190,8 +190,10 @@ def _of_a_collective(error: RuntimeError) -> bool:
 def start(count: int, arguments: Sequence[str]) -> int:
     """Run `python -m cxredit_cli` with `arguments` in `count` processes on this machine, by torch's launcher.
 
-    Returns the exit code: 0, or that of the first process that failed, 1 where it was killed.
+    Returns the exit code: 0, or that of the first process that failed, 1 where it was killed. Raises KeyboardInterrupt
+    where this process was told to stop, after it has stopped them.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -211,4 +213,6 @@ def start(count: int, arguments: Sequence[str]) -> int:
         elastic_launch(config, sys.executable)("-m", "cxredit_cli", *arguments)
     except ChildFailedError as error:
         return max(error.get_first_failure()[1].exitcode, 1)
+    except SignalException:
+        raise KeyboardInterrupt from None
     return 0
