@@ -121,7 +121,10 @@ def train_encoder(
         iteration, spent = state["iteration"], state["seconds"]
 
     state_seed = hashed_seed(iteration, model.fingerprint, identity(dataset), options)
-    processes.check_alike(state_seed, f"The processes do not all see the same images and the same {model.path}.")
+    processes.check_alike(
+        state_seed,
+        f"The processes see different images or a different {model.path}; put both where all machines see them.",
+    )
     gradients = SharedGradients(encoder.parameters(), processes)
 
     kimg_per_iteration = options.batch / 1000

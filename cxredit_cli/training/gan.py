@@ -82,7 +82,10 @@ def train_gan(
     else:
         run = begin(config, stages, device, init_from)
     state = f"{run.nimg}, {run.iteration}, {run.stage}, {identity(dataset)}, {config}"
-    processes.check_alike(hashed_seed(state), f"The processes do not all see the same images and the same {folder}.")
+    processes.check_alike(
+        hashed_seed(state),
+        f"The processes see different images or a different {folder}; put both where all machines see them.",
+    )
     set_precision(run, precision)
     team = team_for(run, config, processes, batch_gpu)
     images = TrainingImages(dataset, "train", stages[run.stage].resolution, device, config.seed)

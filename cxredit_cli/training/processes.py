@@ -116,7 +116,7 @@ def join(device: torch.device, environment: Mapping[str, str], end: Callable[[st
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=WAIT)
         heart = Heartbeat(end)
-    except RuntimeError as error:  # that of a rendezvous to which not all came
+    except (RuntimeError, ValueError) as error:  # not all came, or an address is missing
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise LostProcessError(f"The processes of this training did not find each other ({reason}).") from None
     try:
