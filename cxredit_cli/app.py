@@ -5,13 +5,14 @@ import re
 import sys
 from importlib import import_module
 from io import TextIOWrapper
+from os import environ
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from cxredit_cli import __version__
-from cxredit_cli.errors import CxreditError
+from cxredit_cli.errors import CxreditError, InputError
 
 COMMANDS = {  # by workflow
     "Data and training": ("prepare", "train-gan", "train-encoder", "import"),
@@ -31,6 +32,8 @@ CARRY_ON = (
     "explain",
     "generate",
 )  # after they were stopped
+TRAININGS = ("train-gan", "train-encoder")  # which several processes do together
+SPREAD = (*TRAININGS, "invert")  # under torchrun; `invert` does a part in each process
 ESCAPED = "backslashreplace"
 # What torch says of a GPU, and of a processor.
 OUT_OF_MEMORY = "out of memory|not enough memory|can't allocate memory"
@@ -44,8 +47,12 @@ class ErrorsToExitCodes(TyperGroup):
         try:
             return super().invoke(ctx)
         except CxreditError as error:
+            if isinstance(error, InputError) and said_by_another(ctx.invoked_subcommand):
+                raise typer.Exit(error.exit_code) from None
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
+            if said_by_another(ctx.invoked_subcommand):
+                raise typer.Exit(130) from None
             carries_on = ctx.invoked_subcommand in CARRY_ON
             fail("Stopped; the same command carries on where it was." if carries_on else "Stopped.", 130)
         except OSError as error:
@@ -54,6 +61,11 @@ class ErrorsToExitCodes(TyperGroup):
             if not isinstance(error, MemoryError) and not re.search(OUT_OF_MEMORY, str(error), re.IGNORECASE):
                 raise
             fail("The device ran out of memory; try a smaller --batch, or --device cpu.", 1)
+
+
+def said_by_another(command: str | None) -> bool:
+    """Whether this is one of the processes of a training that all find the same: the first on each machine says it."""
+    return command in TRAININGS and environ.get("LOCAL_RANK", "0") != "0"
 
 
 def describe_os_error(error: OSError) -> tuple[str, int]:
@@ -88,7 +100,8 @@ app = typer.Typer(
 
 
 @app.callback()
-def _version(
+def _before(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version of this installation and leave.", is_eager=True)
     ] = False,
@@ -97,6 +110,12 @@ def _version(
     if version:
         sys.stdout.write(f"cxredit {__version__}\n")
         raise typer.Exit
+    count = environ.get("WORLD_SIZE", "1")
+    if "RANK" in environ and count != "1" and ctx.invoked_subcommand not in SPREAD:
+        raise InputError(
+            f"{ctx.invoked_subcommand} is work for one process, but torchrun started {count}, which would all do the "
+            "same; run it without torchrun."
+        )
 
 
 for _panel, _name in ((panel, name) for panel, names in COMMANDS.items() for name in names):

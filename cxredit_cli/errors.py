@@ -15,6 +15,10 @@ class InputError(CxreditError):
     exit_code = 2
 
 
+class LostProcessError(CxreditError):
+    """Of several processes that work together another one ended, so this one cannot go on."""
+
+
 class UnreadableImageError(InputError):
     """A file is not a radiograph that can be read; in a batch it is named at the end and skipped."""
 

@@ -25,7 +25,7 @@ from cxredit_cli.benchmarks.timing import medians, stopwatch
 from cxredit_cli.benchmarks.whole import iterations, lazy_cycle
 from cxredit_cli.devices import device_name, resolve_device, resolve_precision
 from cxredit_cli.networks.generator import Generator
-from cxredit_cli.training.gan import PL_INTERVAL, R1_INTERVAL, GanConfig
+from cxredit_cli.training.gan_run import PL_INTERVAL, R1_INTERVAL, GanConfig
 from cxredit_cli.training.presets import gan_config
 
 Work = Callable[[], object]

@@ -66,6 +66,8 @@ from cxredit_cli.training.checkpoint import (
     optimizer_tensors,
     save_checkpoint,
 )
+from cxredit_cli.training.draws import Draws
+from cxredit_cli.training.parts import whole_batch
 from cxredit_cli.training.supervised import draw, update_average, warm_cosine
 
 SAVE_EVERY = 100  # steps
@@ -247,9 +249,9 @@ def reconstruct(codes: Codes, rows: NDArray[np.int64], model: Path | None) -> Te
 
 def disturb(images: Tensor, seed: int, step: int) -> Tensor:
     """Images [N, 1, R, R] in 0..1 shifted, turned, scaled, in other contrasts, and normalised as for use."""
-    torch.manual_seed((seed + 1) * 7_368_787 + step)  # `augment` draws from the stream of all
+    draws = Draws(seed, step, "disturb", whole_batch(len(images)), images.device)
     randomness = torch.Generator().manual_seed((seed + 2) * 7_368_787 + step)
-    moved = normalise(augment(images * 2 - 1, torch.tensor(MOVED)))
+    moved = normalise(augment(images * 2 - 1, torch.tensor(MOVED), draws))
     return normalise(change_contrast(moved, randomness, CONTRAST))
 
 

@@ -85,3 +85,29 @@ def test_seeds_have_a_largest(command: str) -> None:
 def test_what_is_no_refusal_of_the_system_stays_an_error() -> None:
     with pytest.raises(OSError, match="a library's own"):
         describe_os_error(OSError("a library's own words"))
+
+
+@pytest.mark.parametrize("command", ["prepare scan.png", "generate", "measure scan.png", "evaluate --realism", "apply"])
+def test_what_is_work_for_one_process_is_not_done_by_several(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8"}.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 2
+    assert f"{command.split()[0]} is work for one process, but torchrun started 8" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_option_is_said_by_one_of_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    for rank, words in (("0", "--gpus 4 was asked for, but torchrun started 8"), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        result = CliRunner().invoke(app, ["train-gan", "--gpus", "4", "--device", "cpu"])
+        assert result.exit_code == 2
+        assert words in result.stderr
+        assert bool(result.stderr) == bool(words)

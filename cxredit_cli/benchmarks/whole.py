@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from cxredit_cli.benchmarks.cases import Case, Outputs, Settings, Work
 from cxredit_cli.inversion.optimize import Search
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
-from cxredit_cli.training.gan import PL_INTERVAL, R1_INTERVAL, GanConfig, begin, set_precision, train_iteration
+from cxredit_cli.training.gan import team_for, train_iteration
+from cxredit_cli.training.gan_run import PL_INTERVAL, R1_INTERVAL, GanConfig, begin, set_precision
 from cxredit_cli.training.grow import plan_stages
 from cxredit_cli.training.logs import Means
+from cxredit_cli.training.parts import Part
 from cxredit_cli.training.presets import gan_config
 
 
@@ -132,13 +134,14 @@ def iterations(config: GanConfig, device: torch.device, dtype: torch.dtype) -> l
     stages = plan_stages(side, None, ())
     run = begin(config, stages, device, None)
     set_precision(run, dtype)
+    team = team_for(run, config)
     images = SameImages(torch.rand(config.batch, 1, side, side, device=device) * 2 - 1)
 
     def iteration(number: int) -> Work:
         def work() -> Outputs:
             run.iteration, run.nimg = number, 0
             figures = Figures()
-            train_iteration(run, config, stages, images, dtype, figures)
+            train_iteration(run, config, stages, images, dtype, figures, team)
             losses = [value for name, value in figures.latest.items() if name.startswith("loss")]
             lengths = [[value] for name, value in figures.latest.items() if name in ("path_length", "r1")]
             return Outputs(losses, [gradients(run.generator), gradients(run.discriminator), *lengths])
@@ -155,7 +158,7 @@ class Figures(Means):
         super().__init__()
         self.latest: dict[str, Tensor] = {}
 
-    def add(self, **values: object) -> None:
+    def add(self, share: float, **values: object) -> None:
         """Keep the values, 0-d tensors."""
         self.latest |= {name: value.detach() for name, value in values.items() if isinstance(value, Tensor)}
 
@@ -166,8 +169,8 @@ class SameImages:
     def __init__(self, images: Tensor) -> None:
         self._images = images
 
-    def batch(self, first: int, count: int) -> Tensor:
-        """The first `count` of the images [N, 1, R, R]."""
+    def batch(self, first: int, count: int, part: Part | None = None) -> Tensor:
+        """The first `count` of the images [N, 1, R, R]; there is one part."""
         return self._images[:count]
 
 

@@ -1,11 +1,13 @@
 """`cxredit train-encoder`: train the encoder of a model on synthetic and real radiographs."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cxredit_cli.commands.options import METHOD, MODEL, DeviceOption, JsonOption, PrecisionOption, SeedOption
+from cxredit_cli.commands.spread import GpusOption, end_at_once, start_processes
 
 
 def command(
@@ -40,7 +42,10 @@ def command(
         str, typer.Option(help="Space of its codes: w, or w+ for a code a layer.", rich_help_panel=METHOD)
     ] = "w",
     batch: Annotated[
-        int, typer.Option(min=1, help="Synthetic and as many real images an iteration.", rich_help_panel=METHOD)
+        int,
+        typer.Option(
+            min=1, help="Synthetic and as many real images an iteration, in all processes.", rich_help_panel=METHOD
+        ),
     ] = 16,
     kimg: Annotated[
         float | None, typer.Option(help="Stop after this many thousand real images in all.", rich_help_panel=METHOD)
@@ -79,27 +84,34 @@ def command(
     init_from: Annotated[
         Path | None, typer.Option(help="Start from the encoder of this model.", rich_help_panel=MODEL)
     ] = None,
+    gpus: GpusOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Train the encoder of a model (dataset.h5 -> model/). Run the same command again to carry on."""
+    start_processes(gpus)
+
+    import torch
+
     from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
     from cxredit_cli.devices import resolve_device
     from cxredit_cli.errors import InputError
     from cxredit_cli.inversion.invert import gradient_precision
+    from cxredit_cli.progress import SilentProgress
     from cxredit_cli.storage.dataset import is_prepared
     from cxredit_cli.storage.image_folder import open_images
     from cxredit_cli.storage.models import BUNDLED, ENCODER, GENERATOR, load_model
     from cxredit_cli.training.encoder import EncoderTraining, train_encoder
     from cxredit_cli.training.encoder_losses import LossWeights
+    from cxredit_cli.training.processes import join, own_device
 
     if space not in ("w", "w+"):
         raise InputError(f"--space must be w or w+, but it is '{space}'.")
     if kimg is None and minutes is None:
         kimg = 200.0
-    target = resolve_device(device)
+    target = resolve_device(own_device(device, os.environ, torch.cuda.device_count()))
     dtype = gradient_precision(precision, target)
     loaded = load_model(model, target, parts=(GENERATOR,))
     if loaded.path.resolve() == BUNDLED.resolve():
@@ -108,9 +120,7 @@ def command(
             f"or copy {BUNDLED} to ./model."
         )
     loaded.generator.synthesis.precision = dtype
-    progress = ConsoleProgress()
     side = loaded.generator.resolution
-    dataset = open_images(images, None if is_prepared(images) else side, progress=progress)
     initial = None
     if init_from is not None:
         initial = load_model(init_from, parts=(GENERATOR, ENCODER)).encoder
@@ -128,7 +138,23 @@ def command(
         weights=LossWeights(code_weight, pixel_weight, ssim_weight, feature_weight, anatomy_weight),
         ema_kimg=ema_kimg,
     )
-    figures = train_encoder(loaded, dataset, options, kimg=kimg, minutes=minutes, progress=progress, initial=initial)
+    with join(target, os.environ, end_at_once) as processes:
+        progress = ConsoleProgress() if processes.first else SilentProgress()
+        dataset = processes.first_alone(
+            lambda: open_images(images, None if is_prepared(images) else side, progress=progress)
+        )
+        figures = train_encoder(
+            loaded,
+            dataset,
+            options,
+            kimg=kimg,
+            minutes=minutes,
+            progress=progress,
+            initial=initial,
+            processes=processes,
+        )
+    if not processes.first:
+        return
     if json:
         print_json({"model": str(loaded.path), **figures})
     else:

@@ -1,5 +1,6 @@
 """`cxredit train-gan`: train a StyleGAN2 generator on radiographs."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from cxredit_cli.commands.options import (
     PrecisionOption,
     SeedOption,
 )
+from cxredit_cli.commands.spread import GpusOption, end_at_once, start_processes
 
 
 def command(
@@ -43,7 +45,17 @@ def command(
         ),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="How many images each iteration trains on.", rich_help_panel=METHOD)
+        int | None,
+        typer.Option(min=1, help="How many images each iteration trains on, in all processes.", rich_help_panel=METHOD),
+    ] = None,
+    batch_gpu: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images that a GPU holds at once; it takes its share of the batch in so many steps as it needs. "
+            "Default: the whole share.",
+            rich_help_panel=METHOD,
+        ),
     ] = None,
     lr: Annotated[
         float | None, typer.Option(min=0, help="Learning rate of both networks.", rich_help_panel=METHOD)
@@ -93,15 +105,21 @@ def command(
     name: Annotated[
         str, typer.Option(help="Name of the model, stored in it and in what it makes.", rich_help_panel=MODEL)
     ] = "model",
+    gpus: GpusOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Train a StyleGAN2 generator (dataset.h5 -> model/). Run the same command again to carry on."""
+    start_processes(gpus)
+
+    import torch
+
     from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
     from cxredit_cli.devices import resolve_device, resolve_precision
     from cxredit_cli.errors import InputError
+    from cxredit_cli.progress import SilentProgress
     from cxredit_cli.radiographs.provenance import DISCLAIMER
     from cxredit_cli.storage.dataset import is_prepared
     from cxredit_cli.storage.image_folder import open_images
@@ -109,62 +127,73 @@ def command(
     from cxredit_cli.training.gan import train_gan
     from cxredit_cli.training.images import provenance
     from cxredit_cli.training.presets import GROW_FROM, gan_config
+    from cxredit_cli.training.processes import join, own_device
 
     if kimg is None and minutes is None:
         kimg = 25000.0
-    target = resolve_device(device)
+    target = resolve_device(own_device(device, os.environ, torch.cuda.device_count()))
     dtype = resolve_precision(precision, target)
-    progress = ConsoleProgress()
-    dataset = open_images(images, None if is_prepared(images) else resolution, progress=progress)
-    side = resolution or dataset.resolution
-    if side < 8 or side & (side - 1):
-        raise InputError(f"--resolution must be a power of two of at least 8, but it is {side}; prepare the images so.")
-    try:
-        spent = None if grow_kimg is None else tuple(float(part) for part in grow_kimg.split(",") if part)
-    except ValueError:
-        raise InputError(f"--grow-kimg takes numbers such as 30,60, but it is '{grow_kimg}'.") from None
-    initial = None if init_from is None else load_model(init_from, parts=(GENERATOR, DISCRIMINATOR))
-    begun = None if initial is None else initial.generator.config
-    own: dict[str, tuple[int, ...] | None] = {}
-    if initial is not None and side == initial.generator.resolution and channel_base is None and channel_max is None:
-        # What follows no base and maximum cannot be asked for by these options, so it stays unless they are given.
-        own["generator_channels"] = initial.generator.config.channels
-        own["discriminator_channels"] = initial.discriminator.config.channels if initial.discriminator else None
-    config = gan_config(
-        side,
-        target,
-        dtype,
-        preset=preset,
-        grow_from=grow_from,
-        grow_kimg=spent,
-        pl_weight=pl_weight,
-        overrides={
-            "batch": batch,
-            "lr": lr,
-            "gamma": gamma,
-            "channel_base": channel_base,
-            "channel_max": channel_max,
-            "dim": dim if dim is not None or begun is None else begun.w_dim,
-            "mapping_layers": None if begun is None else begun.mapping_layers,
-            "augment_target": None if augment else 0.0,
-            **own,
-        },
-        seed=seed,
-        smallest=GROW_FROM if initial is None else initial.generator.resolution,
-    )
-    run = train_gan(
-        dataset,
-        output,
-        config,
-        kimg=kimg,
-        minutes=minutes,
-        snapshot_kimg=snapshot_kimg or (2.0 if target.type == "cpu" else 50.0),
-        device=target,
-        precision=dtype,
-        init_from=initial,
-        info={"name": name, "intended_use": DISCLAIMER, **provenance(dataset)},
-        progress=progress,
-    )
+    with join(target, os.environ, end_at_once) as processes:
+        progress = ConsoleProgress() if processes.first else SilentProgress()
+        dataset = processes.first_alone(
+            lambda: open_images(images, None if is_prepared(images) else resolution, progress=progress)
+        )
+        side = resolution or dataset.resolution
+        if side < 8 or side & (side - 1):
+            raise InputError(
+                f"--resolution must be a power of two of at least 8, but it is {side}; prepare the images so."
+            )
+        try:
+            spent = None if grow_kimg is None else tuple(float(part) for part in grow_kimg.split(",") if part)
+        except ValueError:
+            raise InputError(f"--grow-kimg takes numbers such as 30,60, but it is '{grow_kimg}'.") from None
+        initial = None if init_from is None else load_model(init_from, parts=(GENERATOR, DISCRIMINATOR))
+        begun = None if initial is None else initial.generator.config
+        own: dict[str, tuple[int, ...] | None] = {}
+        same_side = initial is not None and side == initial.generator.resolution
+        if initial is not None and same_side and channel_base is None and channel_max is None:
+            # What follows no base and maximum cannot be asked for by these options: it stays unless they are given.
+            own["generator_channels"] = initial.generator.config.channels
+            own["discriminator_channels"] = initial.discriminator.config.channels if initial.discriminator else None
+        config = gan_config(
+            side,
+            target,
+            dtype,
+            preset=preset,
+            grow_from=grow_from,
+            grow_kimg=spent,
+            pl_weight=pl_weight,
+            overrides={
+                "batch": batch,
+                "lr": lr,
+                "gamma": gamma,
+                "channel_base": channel_base,
+                "channel_max": channel_max,
+                "dim": dim if dim is not None or begun is None else begun.w_dim,
+                "mapping_layers": None if begun is None else begun.mapping_layers,
+                "augment_target": None if augment else 0.0,
+                **own,
+            },
+            seed=seed,
+            smallest=GROW_FROM if initial is None else initial.generator.resolution,
+        )
+        run = train_gan(
+            dataset,
+            output,
+            config,
+            kimg=kimg,
+            minutes=minutes,
+            snapshot_kimg=snapshot_kimg or (2.0 if target.type == "cpu" else 50.0),
+            device=target,
+            precision=dtype,
+            init_from=initial,
+            info={"name": name, "intended_use": DISCLAIMER, **provenance(dataset)},
+            progress=progress,
+            processes=processes,
+            batch_gpu=batch_gpu,
+        )
+    if not processes.first:
+        return
     result = {"model": str(output), "kimg": run.nimg / 1000, "minutes": round(run.seconds / 60, 1)}
     if json:
         print_json(result)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cxredit_cli.training.draws import Draws
+
 MAX_SHIFT = 0.08  # of the side
 MAX_ANGLE = 0.12  # radians, about 7 degrees
 LOG2_SCALE_STD = 0.12
@@ -16,16 +18,18 @@ LOG2_CONTRAST_STD = 0.3
 KIMG_TO_ONE = 500  # thousands of images in which p may rise from 0 to 1
 
 
-def augment(images: Tensor, p: Tensor) -> Tensor:
-    """Each transform on each image [N, 1, H, W] with probability `p` (0-d tensor); differentiable once."""
-    n, device = images.shape[0], images.device
+def augment(images: Tensor, p: Tensor, draws: Draws) -> Tensor:
+    """Each transform on each image [N, 1, H, W] with probability `p` (0-d tensor); differentiable once.
+
+    The N images are those of the part that `draws` is for.
+    """
 
     def chosen() -> Tensor:
-        return (torch.rand(n, device=device) < p).float()
+        return (draws.uniform() < p).float()
 
-    shift = (torch.rand(2, n, device=device) * 2 - 1) * (2 * MAX_SHIFT) * chosen()
-    angle = (torch.rand(n, device=device) * 2 - 1) * MAX_ANGLE * chosen()
-    scale = torch.exp2(torch.randn(n, device=device) * LOG2_SCALE_STD * chosen())
+    shift = (draws.uniform(2) * 2 - 1).t() * (2 * MAX_SHIFT) * chosen()
+    angle = (draws.uniform() * 2 - 1) * MAX_ANGLE * chosen()
+    scale = torch.exp2(draws.normal() * LOG2_SCALE_STD * chosen())
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     theta = torch.stack([torch.stack([cos, -sin, shift[0]], dim=1), torch.stack([sin, cos, shift[1]], dim=1)], dim=1)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
@@ -34,8 +38,8 @@ def augment(images: Tensor, p: Tensor) -> Tensor:
     def per_image(x: Tensor) -> Tensor:
         return x[:, None, None, None]
 
-    contrast = torch.exp2(torch.randn(n, device=device) * LOG2_CONTRAST_STD * chosen())
-    brightness = torch.randn(n, device=device) * BRIGHTNESS_STD * chosen()
+    contrast = torch.exp2(draws.normal() * LOG2_CONTRAST_STD * chosen())
+    brightness = draws.normal() * BRIGHTNESS_STD * chosen()
     return moved * per_image(contrast) + per_image(brightness)
 
 

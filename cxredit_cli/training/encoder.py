@@ -31,11 +31,14 @@ from cxredit_cli.training.checkpoint import (
     optimizer_tensors,
     save_checkpoint,
 )
+from cxredit_cli.training.draws import hashed_seed
 from cxredit_cli.training.encoder_losses import LossWeights, optimised_codes, real_terms, synthetic_terms, weighted_sum
 from cxredit_cli.training.encoder_probes import Probes
-from cxredit_cli.training.gan import iteration_seed
 from cxredit_cli.training.images import TrainingImages, check_identity, identity
 from cxredit_cli.training.logs import Means, RunLog
+from cxredit_cli.training.parts import parts_of
+from cxredit_cli.training.processes import ALONE, Processes
+from cxredit_cli.training.shared_gradients import SharedGradients
 
 RUN_FOLDER, CHECKPOINT = "encoder-training", "checkpoint.safetensors"
 SHOWN = ("val_psnr", "val_ssim", "code_error")
@@ -78,12 +81,16 @@ def train_encoder(
     minutes: float | None,
     progress: Progress,
     initial: Encoder | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, float]:
     """Train until `kimg` thousand real images or `minutes` of training in all; return the last held-out figures.
 
     Goes on from the checkpoint in `model.path`/encoder-training, exactly as if it had never stopped; `initial` gives
-    the first weights of a new run. The averaged encoder is written into `model.path` with every checkpoint.
+    the first weights of a new run. The averaged encoder is written into `model.path` with every checkpoint. Of several
+    `processes`, which share each batch, the first one alone looks at the held-out images and writes; the others return
+    no figures.
     """
+    (part,) = parts_of(options.batch, 1, processes.rank, processes.count, None)
     generator, device = model.generator, model.generator.mapping.w_avg.device
     anatomy = load_anatomy(device=device) if options.weights.anatomy else None
     images = TrainingImages(dataset, "train", generator.resolution, device, options.seed)
@@ -113,42 +120,51 @@ def train_encoder(
         load_optimizer("optimizer", optimizer, tensors)
         iteration, spent = state["iteration"], state["seconds"]
 
+    state_seed = hashed_seed(iteration, model.fingerprint, identity(dataset), options)
+    processes.check_alike(
+        state_seed,
+        f"The processes see different images or a different {model.path}; put both where all machines see them.",
+    )
+    gradients = SharedGradients(encoder.parameters(), processes)
+
     kimg_per_iteration = options.batch / 1000
     tick = max(1, round(options.tick_kimg / kimg_per_iteration))
     seen = iteration * kimg_per_iteration
-    log, means, figures = RunLog(run, resume_at=seen), Means(), probes.figures(average, generator)
+    log = RunLog(run, resume_at=seen) if processes.first else None
+    means, figures = Means(), probes.figures(average, generator) if processes.first else {}
     started = saved = time.monotonic()
 
     def within_budget() -> bool:
         seconds = spent + time.monotonic() - started
-        return (kimg is None or seen < kimg - 1e-9) and (minutes is None or seconds < 60 * minutes)
+        if kimg is not None and seen >= kimg - 1e-9:
+            return False
+        return minutes is None or processes.agree(seconds < 60 * minutes)
 
     progress.start("train-encoder", None if kimg is None else round(kimg * 1000), round(seen * 1000))
     done = not within_budget()
     while not done:
         # All randomness of an iteration comes from its number, so that a run can be taken up anywhere.
-        random = torch.Generator().manual_seed(iteration_seed(options.seed, iteration))
-        z = torch.randn(options.batch, generator.z_dim, generator=random).to(device, non_blocking=True)
-        real = images.batch(iteration * options.batch, options.batch)
+        random = torch.Generator().manual_seed(hashed_seed(options.seed, iteration))
+        z = torch.randn(options.batch, generator.z_dim, generator=random)
+        z = part.take(z).to(device, non_blocking=True)
+        real = images.batch(iteration * options.batch, options.batch, part)
 
         # First update: synthetic images, whose codes are known.
         with torch.no_grad():
             w = generator.mapping(z)[:, None]
         terms = synthetic_terms(encoder, generator, w, anatomy)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(weighted_sum(terms, options.weights))
+        gradients.backward(weighted_sum(terms, options.weights), "synthetic", part)
         optimizer.step()
-        means.add(**{f"loss_synthetic_{name}": value for name, value in terms.items()})
+        means.add(part.share, **{f"loss_synthetic_{name}": value for name, value in terms.items()})
 
         # Second update: real images, which have no known code, or one that an optimiser found.
         known = None
         if options.collaborate:
             known = optimised_codes(encoder, generator, real, options.collaborate, basis)
         terms = real_terms(encoder, generator, real, known, anatomy)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(weighted_sum(terms, options.weights))
+        gradients.backward(weighted_sum(terms, options.weights), "real", part)
         optimizer.step()
-        means.add(**{f"loss_real_{name}": value for name, value in terms.items()})
+        means.add(part.share, **{f"loss_real_{name}": value for name, value in terms.items()})
 
         iteration += 1
         seen = iteration * kimg_per_iteration
@@ -157,19 +173,27 @@ def train_encoder(
 
         done = not within_budget()
         if iteration % tick == 0 or done:
-            figures = probes.figures(average, generator)
-            seconds = spent + time.monotonic() - started
-            log.write(seen, {**means.read(), **figures, "seconds": seconds})
-            if done or time.monotonic() - saved >= options.checkpoint_seconds:
-                probes.save_grid(run / f"reconstructions{round(seen):06d}.png", average, generator, model.name)
-                thin(run, "reconstructions*.png")
-                training = {"kimg": round(seen, 3), "minutes": round(seconds / 60, 1), "real_images": len(images)}
-                save_encoder(model.path, average, {**asdict(options), **training, "held_out_figures": figures})
-                counters = {"iteration": iteration, "seconds": seconds, "images": identity(dataset)}
-                save_run(run / CHECKPOINT, encoder, average, optimizer, model, options, counters)
-                saved = time.monotonic()
-        progress.advance(round(seen * 1000), **{name: figures[name] for name in SHOWN})
-    log.close()
+            losses = means.read(processes)
+            if log is not None:
+                figures = probes.figures(average, generator)
+                seconds = spent + time.monotonic() - started
+                log.write(seen, {**losses, **figures, "seconds": seconds})
+                if done or time.monotonic() - saved >= options.checkpoint_seconds:
+                    probes.save_grid(run / f"reconstructions{round(seen):06d}.png", average, generator, model.name)
+                    thin(run, "reconstructions*.png")
+                    training: dict[str, Any] = {
+                        "kimg": round(seen, 3),
+                        "minutes": round(seconds / 60, 1),
+                        "real_images": len(images),
+                    }
+                    training |= {"processes": processes.count, "held_out_figures": figures}
+                    save_encoder(model.path, average, {**asdict(options), **training})
+                    counters = {"iteration": iteration, "seconds": seconds, "images": identity(dataset)}
+                    save_run(run / CHECKPOINT, encoder, average, optimizer, model, options, counters)
+                    saved = time.monotonic()
+        progress.advance(round(seen * 1000), **{name: figures[name] for name in SHOWN if name in figures})
+    if log is not None:
+        log.close()
     progress.finish()
     return figures
 

@@ -13,7 +13,7 @@ from cxredit_cli.metrics.psnr_ssim import psnr, ssim
 from cxredit_cli.networks.encoder import Encoder
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.radiographs.write import write_png
-from cxredit_cli.training.gan import iteration_seed
+from cxredit_cli.training.draws import hashed_seed
 
 BATCH = 16
 GRID_IMAGES = 16
@@ -32,7 +32,7 @@ class Probes:
     @torch.no_grad()
     def make(cls, generator: Generator, images: Tensor, count: int) -> Self:
         """Take the held-out images and draw `count` codes, of a seed that no iteration has."""
-        random = torch.Generator().manual_seed(iteration_seed(0, -1))
+        random = torch.Generator().manual_seed(hashed_seed(0, -1))
         z = torch.randn(count, generator.z_dim, generator=random).to(images.device)
         codes = generator.mapping(z)[:, None]
         synthetic = torch.cat([generator.synthesis(part) for part in torch.split(codes, BATCH)])

@@ -21,8 +21,11 @@ def r1_penalty(real_images: Tensor, real_logits: Tensor) -> Tensor:
     return gradient.square().sum(dim=(1, 2, 3)).mean()
 
 
-def path_lengths(images: Tensor, ws: Tensor) -> Tensor:
-    """|J_w^T y| for random images y ~ N(0, I / (H W)) (equation 4): [N], root mean square over the layers of `ws`."""
-    y = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
+def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
+    """|J_w^T y| for random images y ~ N(0, I / (H W)) (equation 4): [N], root mean square over the layers of `ws`.
+
+    `noise` ~ N(0, I), as many values as `images` [N, 1, H, W] has, gives y.
+    """
+    y = noise.view_as(images) / (images.shape[2] * images.shape[3]) ** 0.5
     (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
     return gradient.square().sum(dim=2).mean(dim=1).sqrt()

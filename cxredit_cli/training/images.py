@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cxredit_cli.errors import InputError, MismatchError
 from cxredit_cli.storage.dataset import Dataset
+from cxredit_cli.training.parts import Part
 
 IN_MEMORY_BYTES = 4 << 30
 CHUNK = 1024
@@ -22,8 +23,11 @@ CHUNK = 1024
 class Batches(Protocol):
     """Where a training takes its images from."""
 
-    def batch(self, first: int, count: int) -> Tensor:
-        """Images at positions first ... first + count - 1: [count, 1, R, R] on the device, float32 in [-1, 1]."""
+    def batch(self, first: int, count: int, part: Part | None = None) -> Tensor:
+        """Images at positions first ... first + count - 1: [count, 1, R, R] on the device, float32 in [-1, 1].
+
+        With `part`, its images of this batch alone, in its order.
+        """
 
 
 class TrainingImages:
@@ -47,7 +51,7 @@ class TrainingImages:
         self._epoch, self._order = -1, np.empty(0, np.int64)
         self._memory: Tensor | None = None
         self._reader = ThreadPoolExecutor(max_workers=1)
-        self._ahead: tuple[tuple[int, int], Future[Tensor]] | None = None
+        self._ahead: dict[tuple[int, int, Part | None], Future[Tensor]] = {}
         if len(self._indices) * resolution**2 * 2 <= IN_MEMORY_BYTES:
             chunks = [self._indices[i : i + CHUNK] for i in range(0, len(self._indices), CHUNK)]
             self._memory = torch.cat([self._read(chunk) for chunk in chunks]).to(device)
@@ -55,19 +59,21 @@ class TrainingImages:
     def __len__(self) -> int:
         return len(self._indices)
 
-    def batch(self, first: int, count: int) -> Tensor:
-        """Images at positions first ... first + count - 1: [count, 1, R, R] on the device, float32 in [-1, 1]."""
+    def batch(self, first: int, count: int, part: Part | None = None) -> Tensor:
+        """Images at positions first ... first + count - 1: [count, 1, R, R] on the device, float32 in [-1, 1].
+
+        With `part`, its images of this batch alone, in its order.
+        """
         if self._memory is not None:
-            places = torch.from_numpy(self._places(first, count))
+            places = torch.from_numpy(self._places(first, count, part))
             return to_network_range(self._memory[places.to(self._device, non_blocking=True)])
-        key = (first, count)
-        ahead = self._ahead[1].result() if self._ahead is not None and self._ahead[0] == key else None
-        images = ahead if ahead is not None else self._read(self._indices[self._places(first, count)])
-        upcoming = (first + count, count)
-        self._ahead = (upcoming, self._reader.submit(self._read, self._indices[self._places(*upcoming)]))
+        ahead = self._ahead.pop((first, count, part), None)
+        images = self._read(self._indices[self._places(first, count, part)]) if ahead is None else ahead.result()
+        upcoming = (first + count, count, part)
+        self._ahead[upcoming] = self._reader.submit(self._read, self._indices[self._places(*upcoming)])
         return to_network_range(images.to(self._device, non_blocking=True))
 
-    def _places(self, first: int, count: int) -> NDArray[np.int64]:
+    def _places(self, first: int, count: int, part: Part | None) -> NDArray[np.int64]:
         places = np.empty(count, np.int64)
         for k in range(count):
             epoch, position = divmod(first + k, len(self._indices))
@@ -75,7 +81,7 @@ class TrainingImages:
                 self._epoch = epoch
                 self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._indices))
             places[k] = self._order[position]
-        return places
+        return places if part is None else places[part.indices()]
 
     def _read(self, indices: NDArray[np.int64]) -> Tensor:
         """Stored images at the training resolution, [N, 1, R, R] uint8 or uint16."""

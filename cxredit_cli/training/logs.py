@@ -5,9 +5,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from cxredit_cli.atomic import write_text
+from cxredit_cli.training.processes import Processes
 
 
 class RunLog:
@@ -47,20 +49,22 @@ def _kimg_of(line: str) -> float:
 
 
 class Means:
-    """Running means kept on the device; reading them is the only copy to the host."""
+    """Running means kept on the device; reading them is the only copy to the host, and the only sum over processes."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, tuple[object, int]] = {}
+        self._sums: dict[str, tuple[object, float]] = {}
 
-    def add(self, **values: object) -> None:
-        """Add one value (0-d tensor or float) to each named mean."""
+    def add(self, share: float, **values: object) -> None:
+        """Add one value (0-d tensor or float) to each named mean; `share` is what it counts in its iteration."""
         for name, value in values.items():
-            total, count = self._sums.get(name, (0.0, 0))
+            total, count = self._sums.get(name, (0.0, 0.0))
             value = value.detach() if hasattr(value, "detach") else value
-            self._sums[name] = (total + value, count + 1)  # type: ignore[operator]
+            self._sums[name] = (total + value * share, count + share)  # type: ignore[operator]
 
-    def read(self) -> dict[str, float]:
-        """The means since the last read."""
-        means = {name: float(total) / count for name, (total, count) in self._sums.items()}  # type: ignore[arg-type]
+    def read(self, processes: Processes) -> dict[str, float]:
+        """The means since the last read, over all processes, which all read them."""
+        sums = [[float(total), count] for total, count in self._sums.values()]  # type: ignore[arg-type]
+        totals = processes.total(torch.tensor(sums, dtype=torch.float64).reshape(-1, 2)).tolist()
+        means = {name: total / count for name, (total, count) in zip(self._sums, totals, strict=True)}
         self._sums.clear()
         return means

@@ -8,7 +8,7 @@ import torch
 from cxredit_cli.errors import InputError
 from cxredit_cli.networks.discriminator import DiscriminatorConfig
 from cxredit_cli.networks.generator import GeneratorConfig
-from cxredit_cli.training.gan import GanConfig
+from cxredit_cli.training.gan_run import GanConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,3 +124,29 @@ def test_wrong_options_are_said_and_end_the_night(tmp_path: Path) -> None:
 def manifest(folder: Path) -> list[dict[str, str]]:
     with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("script", ["train_slurm.sh", "train_two_nodes.sh"])
+def test_several_machines_are_started_with_words_that_torchrun_knows(script: str, tmp_path: Path) -> None:
+    from torch.distributed.run import get_args_parser
+
+    for name, body in {
+        "scontrol": "printf 'one\\ntwo\\n'",
+        "srun": 'exec "$@"',
+        "torchrun": "printf '%s\\n' \"$@\"",
+    }.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    slurm = {"SLURM_JOB_NODELIST": "one,two", "SLURM_NNODES": "2", "SLURM_GPUS_ON_NODE": "8", "SLURM_JOB_ID": "7"}
+    first = ["one"] if script == "train_two_nodes.sh" else []
+    finished = subprocess.run(
+        [EXAMPLES / script, *first, "dataset.h5", "model", "--batch", "512"],
+        env=environment(**slurm) | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    asked = get_args_parser().parse_args(finished.stdout.splitlines())
+    assert (asked.nnodes, asked.nproc_per_node, asked.rdzv_endpoint) == ("2", "8", "one:29500")
+    assert (asked.module, asked.training_script) == (True, "cxredit_cli")
+    assert asked.training_script_args == ["train-gan", "dataset.h5", "--output", "model", "--batch", "512"]

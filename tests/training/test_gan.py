@@ -23,7 +23,8 @@ from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.image_folder import open_images
 from cxredit_cli.storage.models import DISCRIMINATOR, GENERATOR, Model, load_model
 from cxredit_cli.training.checkpoint import load_checkpoint
-from cxredit_cli.training.gan import GanConfig, Run, networks_of, train_gan
+from cxredit_cli.training.gan import train_gan
+from cxredit_cli.training.gan_run import GanConfig, Run, networks_of
 from cxredit_cli.training.logs import RunLog
 from cxredit_cli.training.presets import gan_config
 

@@ -1,0 +1,218 @@
+"""The processes of one training, as torchrun starts them: who they are, sums over them, and how they end together.
+
+Gradients and figures go through torch.distributed: NCCL between GPUs, gloo between processors. A collective may wait
+for as long as it takes (one process writes a checkpoint while the others are ahead of it); that all are alive is asked
+in a thread, by a sum every two seconds that may take 25.
+"""
+
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import NoReturn, TypeVar
+from uuid import uuid4
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from cxredit_cli.errors import InputError, LostProcessError
+
+WAIT = timedelta(hours=24)
+BEAT_SECONDS = 2.0
+BEAT_TIMEOUT = timedelta(seconds=25)
+LOST = (
+    "Another process of this training has ended, or all were told to stop; the same command carries on from the last "
+    "checkpoint."
+)
+T = TypeVar("T")
+
+
+class Processes:
+    """One process among `count` that train together; by default there is only one, and nothing is sent."""
+
+    def __init__(self, rank: int = 0, count: int = 1) -> None:
+        self.rank, self.count = rank, count
+
+    @property
+    def first(self) -> bool:
+        """Whether it is this one that writes files and speaks."""
+        return self.rank == 0
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum of `value` over all processes."""
+        if self.count > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+        return value
+
+    def agree(self, answer: bool) -> bool:
+        """The first process's answer."""
+        if self.count > 1:
+            told = torch.tensor(int(answer))
+            dist.broadcast(told, src=0)
+            answer = bool(told)
+        return answer
+
+    def first_alone(self, work: Callable[[], T]) -> T:
+        """What `work` returns; the first process does it before the others, which find on disk what it made."""
+        if not self.first:
+            self.total(torch.zeros(()))
+        result = work()
+        if self.first:
+            self.total(torch.zeros(()))
+        return result
+
+    def check_alike(self, number: int, sentence: str) -> None:
+        """Raise InputError with `sentence` unless `number`, of 63 bits, is the same in all processes."""
+        if self.count > 1:
+            least = torch.tensor([number, -number])
+            dist.all_reduce(least, dist.ReduceOp.MIN)
+            if least[0] != number or -least[1] != number:
+                raise InputError(sentence)
+
+
+ALONE = Processes()
+
+
+def started_by_torchrun(environment: Mapping[str, str]) -> bool:
+    """Whether this is one of several processes of torchrun's."""
+    return "RANK" in environment and int(environment.get("WORLD_SIZE") or 1) > 1
+
+
+def own_device(name: str, environment: Mapping[str, str], gpus: int) -> str:
+    """The device of this process: of `auto` and `cuda`, the GPU of its number on its machine.
+
+    Raises InputError where a machine has more processes than GPUs, or one GPU is named for several processes.
+    """
+    if not started_by_torchrun(environment) or name == "cpu" or (name == "auto" and not gpus):
+        return name
+    here = int(environment.get("LOCAL_WORLD_SIZE", "1"))
+    if name not in ("auto", "cuda") and here > 1:
+        raise InputError(f"--device {name} is for one process, but {here} were started here; leave it out, or use cpu.")
+    if here > gpus:
+        raise InputError(f"{here} processes were started on a machine with {gpus} GPUs; start one for each GPU.")
+    return f"cuda:{environment['LOCAL_RANK']}" if name in ("auto", "cuda") else name
+
+
+@contextmanager
+def join(device: torch.device, environment: Mapping[str, str], end: Callable[[str], NoReturn]) -> Iterator[Processes]:
+    """Meet the other processes that torchrun started, if any, and leave together with them.
+
+    Where one of them ends before the work is done, this one ends too: by LostProcessError, or, where it cannot be
+    raised because the process waits for a device, by `end`, which gets the sentence.
+    """
+    if not started_by_torchrun(environment):
+        yield ALONE
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=WAIT)
+        heart = Heartbeat(end)
+    except (RuntimeError, ValueError) as error:  # not all came, or an address is missing
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise LostProcessError(f"The processes of this training did not find each other ({reason}).") from None
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size())
+    except RuntimeError as error:
+        heart.stop_speaking()
+        if not _of_a_collective(error):
+            raise
+        raise LostProcessError(LOST) from None
+    except BaseException:
+        heart.stop_speaking()
+        raise
+    heart.leave_together()
+    dist.destroy_process_group()
+
+
+class Heartbeat:
+    """A thread that notices within seconds when another process is gone or torchrun says that it is over."""
+
+    def __init__(self, end: Callable[[str], NoReturn]) -> None:
+        self._end = end
+        group = dist.new_group(backend="gloo", timeout=BEAT_TIMEOUT)
+        assert isinstance(group, dist.ProcessGroup)  # all are members
+        self._group = group
+        self._done = False
+        self._speaker = threading.Lock()  # taken by who says why the process ends
+        # A signal's handler runs in the main thread, which may be waiting for a device: the thread hears of it by this.
+        self._told, tell = socket.socketpair()
+        tell.setblocking(False)
+        self._tell = tell
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def stop_speaking(self) -> None:
+        """The main thread says why the process ends; if the other does so already, wait for the end."""
+        if not self._speaker.acquire(blocking=False):
+            time.sleep(60)
+
+    def leave_together(self) -> None:
+        """Wait until all processes are done."""
+        self._done = True
+        self._tell.send(b"\0")
+        self._thread.join()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _beat(self) -> None:
+        finished = torch.zeros(())
+        while int(finished) < dist.get_world_size():
+            if select.select([self._told], [], [], BEAT_SECONDS)[0] and signal.SIGTERM in self._told.recv(64):
+                break
+            finished.fill_(self._done)
+            try:
+                dist.all_reduce(finished, group=self._group)
+            except RuntimeError:
+                break
+        else:
+            return
+        if self._speaker.acquire(blocking=False):
+            self._end(LOST)
+
+
+def _of_a_collective(error: RuntimeError) -> bool:
+    """Whether torch.distributed says by it that another process is gone."""
+    gloo = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo")
+    return isinstance(error, dist.DistError) or any(words in str(error) for words in gloo)
+
+
+def start(count: int, arguments: Sequence[str]) -> int:
+    """Run `python -m cxredit_cli` with `arguments` in `count` processes on this machine, by torch's launcher.
+
+    Returns the exit code: 0, or that of the first process that failed, 1 where it was killed. Raises KeyboardInterrupt
+    where this process was told to stop, after it has stopped them.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+        monitor_interval=0.1,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "cxredit_cli", *arguments)
+    except ChildFailedError as error:
+        return max(error.get_first_failure()[1].exitcode, 1)
+    except SignalException:
+        raise KeyboardInterrupt from None
+    return 0

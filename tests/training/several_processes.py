@@ -1,0 +1,138 @@
+"""Trains in several processes: `python several_processes.py '[{"what": "iterations", "processes": 2, ...}, ...]'`.
+
+The processes of each task are forked from this one, which has imported what they need.
+"""
+
+import json
+import os
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from safetensors.torch import save_file
+
+from cxredit_cli.networks.generator import random_z
+from cxredit_cli.progress import SilentProgress
+from cxredit_cli.storage.dataset import Dataset
+from cxredit_cli.storage.models import load_model
+from cxredit_cli.training.encoder import EncoderTraining, train_encoder
+from cxredit_cli.training.gan import team_for, train_gan, train_iteration
+from cxredit_cli.training.gan_run import GanConfig, begin, save_run
+from cxredit_cli.training.grow import plan_stages
+from cxredit_cli.training.images import TrainingImages
+from cxredit_cli.training.logs import Means
+from cxredit_cli.training.presets import gan_config
+from cxredit_cli.training.processes import Processes, join
+
+CPU = torch.device("cpu")
+
+
+def config(**changes: Any) -> GanConfig:
+    """Tiny networks at 32x32 and a batch of four groups, with everything on.
+
+    The learning rate is a fifth of the usual one: at that, rounding errors grow tenfold in each of these iterations
+    once one of them puts an activation on the other side of its kink, and hide what is compared.
+    """
+    made = gan_config(
+        32,
+        CPU,
+        torch.float32,
+        preset="small",
+        grow_from=0,
+        grow_kimg=(),
+        pl_weight=2.0,
+        overrides={"lr": 5e-4, "batch": 12, "channel_base": 256, "channel_max": 16, "dim": 16},
+        seed=3,
+    )
+    return replace(made, discriminator=replace(made.discriminator, mbstd_group_size=3), **changes)
+
+
+def iterations(task: dict[str, Any], processes: Processes) -> None:
+    """Train for some iterations and write the losses of each and the state after them."""
+    settings = config()
+    stages = plan_stages(32, None, ())
+    run = begin(settings, stages, CPU, None)
+    run.augment_p.fill_(0.5)
+    team = team_for(run, settings, processes, task.get("batch_gpu"))
+    images = TrainingImages(Dataset(Path(task["images"])), "train", 32, CPU, settings.seed)
+    means, losses = Means(), []
+    for _ in range(task["count"]):
+        train_iteration(run, settings, stages, images, torch.float32, means, team)
+        losses.append(means.read(processes))
+    if processes.first:
+        folder = Path(task["folder"])
+        folder.mkdir()
+        save_run(folder / "run.safetensors", run, settings, "")
+        with torch.no_grad():
+            save_file({"pictures": run.ema(random_z(4, 16, seed=0))}, folder / "pictures.safetensors")
+        (folder / "losses.json").write_text(json.dumps(losses))
+
+
+def gan(task: dict[str, Any], processes: Processes) -> None:
+    """Train until so many thousand images, or go on until then, with growth."""
+    train_gan(
+        Dataset(Path(task["images"])),
+        Path(task["folder"]),
+        config(grow_from=16, grow_kimg=(0.048,), fade_kimg=0.06),
+        kimg=task["kimg"],
+        minutes=None,
+        snapshot_kimg=10,
+        device=CPU,
+        precision=torch.float32,
+        init_from=None,
+        info={"name": "test"},
+        progress=SilentProgress(),
+        processes=processes,
+    )
+
+
+def encoder(task: dict[str, Any], processes: Processes) -> None:
+    """Train the encoder of the model in the folder."""
+    options = EncoderTraining(depth=18, width=8, batch=4, held_out=4, tick_kimg=0.008, learning_rate=1e-5)
+    data = Dataset(Path(task["images"]))
+    model = load_model(Path(task["folder"]))
+    train_encoder(model, data, options, kimg=task["kimg"], minutes=None, progress=SilentProgress(), processes=processes)
+
+
+def free_port() -> str:
+    """A port that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+def end(sentence: str) -> NoReturn:
+    """As the commands do."""
+    sys.stderr.write(sentence)
+    os._exit(1)
+
+
+def do(task: dict[str, Any]) -> None:
+    """One task in as many processes as it asks for."""
+    count, port = task["processes"], free_port()
+    children = []
+    for rank in range(count):
+        child = os.fork()
+        if child == 0:
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            try:
+                with join(CPU, os.environ, end) as processes:
+                    {"iterations": iterations, "gan": gan, "encoder": encoder}[task["what"]](task, processes)
+            except BaseException as error:
+                sys.stderr.write(f"process {rank} of {count}: {error!r}\n")
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    ended = [os.waitpid(child, 0)[1] for child in children]
+    if any(ended):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for each in json.loads(sys.argv[1]):
+        do(each)
