@@ -15,7 +15,7 @@ for kind in honest shortcut; do
     [[ $kind == honest ]] || images=marked.h5
     python "$here/train_classifier.py" "$images" --positive "$POSITIVE" -o "$kind.safetensors" --export "$kind.pt2" \
         --steps "$STEPS" --precision "${PRECISION:-fp32}"
-    cxredit explain unseen --classifier "$kind.pt2" -o "$kind.json"
+    cxredit explain unseen --classifier "$kind.pt2" -o "explained-$kind.json"
 done
 
 # The share of the score's change from outside heart and lungs, and from the corner where the marker was.
@@ -24,7 +24,7 @@ import json
 import statistics
 
 for kind in ("honest", "shortcut"):
-    with open(f"{kind}.json") as file:
+    with open(f"explained-{kind}.json") as file:
         found = json.load(file)
     reached = [film for film in found["explanations"] if film["reached"]]
     if not reached:

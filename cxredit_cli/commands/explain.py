@@ -106,6 +106,8 @@ def command(
         raise InputError(f"Give --classifier: {CLASSIFIER_HELP}.")
     if output.suffix in (".html", ".csv"):
         raise InputError(f"--output is the JSON, and the page is written beside it; name it .json, not {output}.")
+    if output.resolve() == Path(classifier).with_suffix(".json").resolve():
+        raise InputError(f"{output} describes the classifier; name another --output.")
     page, table = output.with_suffix(".html"), output.with_suffix(".csv")
     refuse_folders(output, page, table)
     square = check_fit(fit)

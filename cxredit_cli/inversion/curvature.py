@@ -13,13 +13,13 @@ from torch import Tensor
 
 from cxredit_cli.atomic import written_aside
 from cxredit_cli.inversion.result import full_precision
-from cxredit_cli.inversion.thumbnails import small
 from cxredit_cli.networks.generator import Generator, random_z
 from cxredit_cli.progress import Progress
 from cxredit_cli.storage.models import Model
 
 FILE = "curvature.safetensors"
 CODES, SEED = 3, 5
+SIDE = 64  # of the image
 DIFFERENCE = 0.1  # of the spread of W
 BATCH = 32
 DAMPING = 0.1  # of the mean eigenvalue: what hardly shows moves no further than that
@@ -48,15 +48,19 @@ def search_basis(model: Model, progress: Progress | None = None) -> Tensor:
 
 @torch.no_grad()
 def curvature(generator: Generator, codes: int = CODES) -> Tensor:
-    """H [w_dim, w_dim] in units of the spread of W, scaled to a mean eigenvalue of 1; by finite differences."""
+    """H [w_dim, w_dim] in units of the spread of W, scaled to a mean eigenvalue of 1; by finite differences.
+
+    Of the image at SIDE: what finer blocks add costs most of the time, and searches are no better for it.
+    """
+    side = min(SIDE, generator.resolution)
     mean, spread = generator.w_statistics()
     z = random_z(codes, generator.z_dim, SEED).to(mean.device)
     total = torch.zeros(len(mean), len(mean), device=mean.device)
     with full_precision(generator):
         for w in generator.mapping(z):
-            here = small(generator.synthesis(w[None, None]))
+            here = generator.synthesis.coarse(w[None, None], side).flatten(1)
             steps = torch.split(torch.diag(DIFFERENCE * spread), BATCH)
-            rows = [small(generator.synthesis((w + step)[:, None])) - here for step in steps]
+            rows = [generator.synthesis.coarse((w + step)[:, None], side).flatten(1) - here for step in steps]
             jacobian = torch.cat(rows) / DIFFERENCE
             total += jacobian @ jacobian.T
     return total * (len(mean) / total.diagonal().sum().clamp(min=1e-30))

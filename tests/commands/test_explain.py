@@ -82,6 +82,7 @@ def test_along_a_direction_no_gradient_is_needed(corner: Path) -> None:
         ((FILM, "--classifier", "none.pt2"), "There is no classifier none.pt2"),
         ((FILM, "--classifier", "corner.pt2", "--class", "Well"), "'Well' is none of them"),
         ((FILM, "--classifier", "corner.pt2", "-o", "page.html"), "name it .json"),
+        ((FILM, "--classifier", "corner.pt2", "-o", "corner.json"), "describes the classifier"),
         ((FILM, "--classifier", "corner.pt2", "-d", "none.h5"), "none.h5"),
     ],
 )

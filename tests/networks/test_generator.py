@@ -8,6 +8,7 @@ import torch
 from cxredit_cli.networks.generator import Generator, GeneratorConfig, random_z
 from cxredit_cli.networks.layers import block_resolutions, channels_at
 from cxredit_cli.ops.choice import only
+from cxredit_cli.ops.upfirdn2d import upsample2d
 
 TINY = GeneratorConfig(resolution=32, z_dim=16, w_dim=16, channel_base=256, channel_max=16)
 
@@ -175,3 +176,18 @@ def test_prepared_weights_follow_the_weights(generator: Generator) -> None:
         check()
     generator.synthesis(w).mean().backward()  # weights that need a gradient are prepared within the graph
     assert all(layer.weight.grad is not None for layer in generator.synthesis.noise_layers())
+
+
+@torch.no_grad()
+def test_the_coarse_image_is_the_image_without_what_finer_blocks_add(generator: Generator) -> None:
+    generator = copy.deepcopy(generator)
+    w = generator.mapping(torch.randn(2, generator.z_dim))[:, None]
+    synthesis = generator.synthesis
+    assert torch.equal(synthesis.coarse(w, generator.resolution), synthesis(w))
+    expected = synthesis.coarse(w, generator.resolution // 4)
+    for resolution in (generator.resolution // 2, generator.resolution):
+        block = synthesis.blocks[f"b{resolution}"]
+        torch.nn.init.zeros_(block.torgb.weight)
+        torch.nn.init.zeros_(block.torgb.bias)
+        expected = upsample2d(expected, block.resample_filter)
+    torch.testing.assert_close(synthesis(w), expected)
