@@ -5,6 +5,7 @@ Thin functions over the rooms of the library, which the commands call too. Pictu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from cxredit_cli.directions.label_fit import LabelMethod, labelled_direction
 from cxredit_cli.editing.demonstration import BUNDLED_RADIOGRAPH
 from cxredit_cli.editing.edit_film import CarriedEdit
 from cxredit_cli.editing.edit_film import edit_film as carry_over
+from cxredit_cli.editing.explain import Explanation, Request
+from cxredit_cli.editing.explain import explain as explain_film
 from cxredit_cli.errors import InputError
 from cxredit_cli.intake.look import look as judge
 from cxredit_cli.inversion.encode import Space
@@ -24,18 +27,21 @@ from cxredit_cli.inversion.invert import STEPS, Method, choose_method, choose_sp
 from cxredit_cli.inversion.invert import invert as invert_images
 from cxredit_cli.inversion.invert_many import InvertOptions
 from cxredit_cli.inversion.precision import fast_gradients
+from cxredit_cli.inversion.request import InversionRequest
 from cxredit_cli.inversion.result import InversionResult
 from cxredit_cli.latent.code_batch import CodeBatch, take_codes
 from cxredit_cli.latent.edit_codes import edit as move
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.latent.responses import default_strengths
 from cxredit_cli.latent.synthesize import synthesize
+from cxredit_cli.networks.any_classifier import ClassifierScore
 from cxredit_cli.radiographs.film import Film, read_film
 from cxredit_cli.radiographs.geometry import Fit, fit_square
 from cxredit_cli.radiographs.radiograph import Radiograph
 from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.separability.lda import Separability, lda
 from cxredit_cli.storage.anatomy_network import load_anatomy
+from cxredit_cli.storage.any_classifier import load_score
 from cxredit_cli.storage.codes import Codes, CodesWriter, read_codes
 from cxredit_cli.storage.directions import Direction, find_direction, read_direction, write_direction
 from cxredit_cli.storage.intake_network import load_intake
@@ -45,9 +51,11 @@ from cxredit_cli.storage.models import load_model as load_from_folder
 __all__ = [
     "BUNDLED_RADIOGRAPH",
     "Anatomy",
+    "ClassifierScore",
     "Codes",
     "Direction",
     "EditedFilm",
+    "Explanation",
     "Inverted",
     "Model",
     "Radiograph",
@@ -55,9 +63,11 @@ __all__ = [
     "direction_from_labels",
     "edit",
     "edit_film",
+    "explain",
     "generate",
     "invert",
     "lda",
+    "load_classifier",
     "load_direction",
     "load_model",
     "look",
@@ -292,6 +302,34 @@ def measure(pictures: NDArray[np.float32] | Sequence[NDArray[np.float32]]) -> An
     """
     stacked = torch.from_numpy(np.stack([np.asarray(picture, dtype=np.float32) for picture in pictures]))
     return measure_images(load_anatomy(), stacked[:, None])
+
+
+def load_classifier(file: str | Path, wanted: str | None = None, device: str = "auto") -> ClassifierScore:
+    """Read the log-odds of one class of anybody's classifier: .pt2, .pt or .onnx with a JSON, or torchxrayvision:NAME.
+
+    `wanted` may be left out where the classifier knows one class. Raises InputError.
+    """
+    return load_score(str(file), wanted, resolve_device(device))
+
+
+def explain(
+    model: Model,
+    classifier: ClassifierScore,
+    film: Film,
+    target: float = 0.5,
+    direction: Direction | None = None,
+    method: Method | None = None,
+    steps: int = STEPS,
+    fit: Fit = "crop",
+) -> Explanation:
+    """Find the smallest change of a film that takes a classifier's probability across `target`, and what moves in it.
+
+    Along `direction`, or along the classifier's own gradient. Raises InputError.
+    """
+    space: Space | None = None if method == "encoder" else "w+"
+    request = Request(log(target / (1 - target)), direction, InversionRequest(method, space, steps, fit=fit))
+    device = model.generator.mapping.w_avg.device
+    return explain_film(model, load_anatomy(device=device), classifier, film.source.name, film.square(fit), request)
 
 
 def _tensors(codes: Codes | Inverted) -> CodeBatch:

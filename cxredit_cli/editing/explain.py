@@ -64,6 +64,15 @@ class Null:
 
 
 @dataclass(frozen=True, slots=True)
+class OnFilm:
+    """A change of the reconstruction carried over to the film itself."""
+
+    kind: Carried
+    edit: CarriedEdit
+    log_odds: float  # of the film with it; nan where it is refused
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """What was found of one film; S pictures from one end to the other, the reconstruction in the middle."""
 
@@ -84,9 +93,7 @@ class Explanation:
     psnr: float  # of the reconstruction
     ssim: float
     film: Pixels  # [N, N]
-    carried: list[CarriedEdit]  # of the ends, away and across
-    carried_log_odds: list[float]  # of the film with these edits; nan where refused
-    carried_kind: Carried
+    carried: list[OnFilm]  # of the ends, away and across
 
     @property
     def middle(self) -> int:
@@ -134,12 +141,12 @@ class Explanation:
             "on_the_film": [
                 {
                     "position": position,
-                    "carried_as": self.carried_kind,
-                    "refused": edit.refused,
-                    "log_odds": _plain(value),
-                    "probability": _plain(probability_of(value)),
+                    "carried_as": one.kind,
+                    "refused": one.edit.refused,
+                    "log_odds": _plain(one.log_odds),
+                    "probability": _plain(probability_of(one.log_odds)),
                 }
-                for position, edit, value in zip((-1, 1), self.carried, self.carried_log_odds, strict=True)
+                for position, one in zip((-1, 1), self.carried, strict=True)
             ],
             "states": states,
         }
@@ -197,9 +204,9 @@ def explain(
         for name, region in regions.items()
     }
     grey = ((made[:, 0] + 1) / 2).numpy()
-    kind = _kind(request.direction, measure_segmentation(found), middle)
+    anatomy = measure_segmentation(found)
     ends = np.stack([grey[0], grey[middle], grey[-1]])
-    carried = edit_film(network, film, ends, [-1.0, 0.0, 1.0], [-1.0, 1.0], kind).edits
+    carried = _carry(network, score, film, ends, log_odds[[0, -1]], _kinds(request.direction, anatomy), device)
     return Explanation(
         source=source,
         film_log_odds=of_film,
@@ -209,7 +216,7 @@ def explain(
         log_odds=log_odds,
         across=across,
         away=away,
-        anatomy=measure_segmentation(found),
+        anatomy=anatomy,
         masks=masks,
         shares=score_by_region(score, before.to(device), after.to(device), regions),
         tiles=score_by_tile(score, before.to(device), after.to(device)),
@@ -219,10 +226,6 @@ def explain(
         ssim=ssim,
         film=film,
         carried=carried,
-        carried_log_odds=[
-            np.nan if edit.refused else _score_film(score, film + edit.change, device) for edit in carried
-        ],
-        carried_kind=kind,
     )
 
 
@@ -242,12 +245,38 @@ def begin(model: Model, film: Pixels, request: Request) -> tuple[Coordinates, Pi
     return at, original[0, 0].numpy(), float(found.psnr[0]), float(found.ssim[0])
 
 
-def _kind(direction: Direction | None, anatomy: Anatomy, middle: int) -> Carried:
-    """What is carried over to the film: what the direction is known to move, else border or tone by what moved."""
+def _kinds(direction: Direction | None, anatomy: Anatomy) -> list[Carried]:
+    """How a change may be carried over: as the direction is known to be, else as the heart's new border or as tone."""
     if direction is not None and direction.carried is not None:
-        return direction.carried
-    moved = anatomy.ctr[-1] - anatomy.ctr[middle]
-    return "border" if np.isfinite(moved) and abs(moved) >= MOVED_BORDER else "tone"
+        return [direction.carried]
+    moved = np.nanmax(anatomy.ctr) - np.nanmin(anatomy.ctr) if np.isfinite(anatomy.ctr).any() else 0.0
+    return ["border", "tone"] if moved >= MOVED_BORDER else ["tone"]
+
+
+def _carry(
+    network: AnatomyNetwork,
+    score: ClassifierScore,
+    film: Pixels,
+    ends: Pixels,
+    wanted: Floats,
+    kinds: Sequence[Carried],
+    device: torch.device,
+) -> list[OnFilm]:
+    """The changes to both ends [3, R, R] (away, none, across) on the film, by the kind whose score comes nearest.
+
+    A border that moves leaves tone behind, and added tone blurs a border that moved far: which of them the classifier
+    looks at is not known beforehand. `wanted` [2] are the scores of the generator's pictures.
+    """
+    tried: list[list[OnFilm]] = []
+    for kind in kinds:
+        edits = edit_film(network, film, ends, [-1.0, 0.0, 1.0], [-1.0, 1.0], kind).edits
+        scores = [np.nan if edit.refused else _score_film(score, film + edit.change, device) for edit in edits]
+        tried.append([OnFilm(kind, edit, value) for edit, value in zip(edits, scores, strict=True)])
+    found = []
+    for aim, candidates in zip(wanted, zip(*tried, strict=True), strict=True):
+        usable = [one for one in candidates if not one.edit.refused]
+        found.append(min(usable or candidates[:1], key=lambda one: abs(one.log_odds - aim)))
+    return found
 
 
 @torch.no_grad()

@@ -61,12 +61,13 @@ def _film(one: Explanation, about: dict[str, Any]) -> dict[str, Any]:
         {
             "position": position,
             "image": None
-            if edit.refused
-            else data_uri(encode_png(_shown(one.film, edit), text(position, native=True))),
-            "refused": edit.refused,
-            "probability": None if np.isnan(value) else float(probability(np.array(value))),
+            if carried.edit.refused
+            else data_uri(encode_png(_shown(one.film, carried.edit), text(position, native=True))),
+            "refused": carried.edit.refused,
+            "kind": carried.kind,
+            "probability": None if np.isnan(carried.log_odds) else float(probability(np.array(carried.log_odds))),
         }
-        for position, edit, value in zip((-1, 1), one.carried, one.carried_log_odds, strict=True)
+        for position, carried in zip((-1, 1), one.carried, strict=True)
     ]
     plain = {"Title": one.source, "Software": provenance.SOFTWARE, "Disclaimer": provenance.DISCLAIMER}
     return {

@@ -146,3 +146,13 @@ def test_regression_serves_a_classifier_without_gradients(
     result = run("direction", "--from-classifier", corner, "--n", 64, "--hold", "")
     assert result.exit_code == 0, result.output
     assert "regression" in read_direction(Path("direction.h5")).method
+
+
+def test_a_notebook_explains_too(corner: Path) -> None:
+    import cxredit_cli as cx
+
+    score = cx.load_classifier(corner)
+    assert score.wanted == "Sick"
+    found = cx.explain(cx.load_model(), score, cx.read_film(FILM), target=0.4, method="encoder")
+    assert found.across.reached
+    assert found.shares["elsewhere"] > 0.8

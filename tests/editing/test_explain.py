@@ -116,7 +116,7 @@ def test_a_film_is_explained_by_what_its_score_looks_at() -> None:
     assert max(map(abs, found.null.random_rises)) < 0.5 * rise
     assert found.null.shuffled_rise is None  # no weights at hand
     # On the film itself the corner is brighter too, and the classifier says so.
-    assert found.carried_log_odds[1] > found.film_log_odds + 0.3
+    assert found.carried[1].log_odds > found.film_log_odds + 0.3
     plain = found.document()
     assert plain["states"][-1]["position"] == 1
     assert plain["on_the_film"][1]["refused"] == ""
