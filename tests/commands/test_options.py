@@ -46,6 +46,9 @@ OWN = {
     "--init-from": "two networks, or one",
     "--grid": "a file here, a choice there",
     "--truncation-psi": "with and without a range",
+    "--classifier": "what is explained, or a second judge",
+    "--direction": "without one, explain follows the classifier",
+    "--format": "of edits, of networks",
 }
 
 
@@ -101,5 +104,5 @@ def test_every_option_stands_in_a_panel():
         for option in options(command)
         if option.opts[0] != "--help"
     }
-    own = {"From images", "From labelled codes", "From a measure"}  # the three ways of `direction find`
+    own = {"From images", "From labelled codes", "From a measure or a classifier"}  # the three ways of `direction find`
     assert {key for key, panel in panels.items() if panel not in {"Input", "Model", "Method", "Output", *own}} == set()
