@@ -23,7 +23,7 @@ into=--output
 [[ $COMMAND == train-encoder ]] && into=--model
 
 # torchrun on each machine starts a process for each of its GPUs; they meet at the first machine.
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 srun torchrun --nnodes "$SLURM_NNODES" --nproc-per-node "$SLURM_GPUS_ON_NODE" --rdzv-id "$SLURM_JOB_ID" \
     --rdzv-backend c10d --rdzv-endpoint "$first:$PORT" \
     -m cxredit_cli "$COMMAND" "$dataset" "$into" "$model" "$@"

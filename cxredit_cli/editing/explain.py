@@ -167,7 +167,7 @@ def explain(
     """Explain the score of one film [N, N] in 0..1, a square of any size.
 
     Its reconstruction is moved across `request.goal` by the smallest change (`counterfactual`), and by as many log-odds
-    the other way. Raises InputError for a classifier without gradients where no direction is given.
+    the other way, unless that takes a longer change. Raises InputError for a classifier without gradients where no direction is given.
     """
     generator = model.generator
     device = generator.mapping.w_avg.device
@@ -183,11 +183,11 @@ def explain(
     opposite = 2 * here - request.goal
     if request.direction is None:
         across = smallest_change(generator, score.log_odds, at, request.goal, rising, limit)
-        away = smallest_change(generator, score.log_odds, at, opposite, not rising, limit)
+        away = smallest_change(generator, score.log_odds, at, opposite, not rising, across.length)
     else:
         vector = torch.from_numpy(request.direction.direction).to(at.start)
         across = along(generator, score.log_odds, at, vector, request.goal, rising, limit)
-        away = along(generator, score.log_odds, at, vector, opposite, not rising, limit)
+        away = along(generator, score.log_odds, at, vector, opposite, not rising, across.length)
     shares = np.linspace(0, 1, EACH_WAY + 1)[1:].tolist()
     positions = [*(-share for share in reversed(shares)), 0.0, *shares]
     codes = torch.stack([abs(p) * (across.u if p > 0 else away.u) for p in positions])
