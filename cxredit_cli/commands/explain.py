@@ -80,9 +80,9 @@ def command(
     """Find the smallest change of a film that changes a classifier's answer, and show what moved (-> explanation.html).
 
     The film becomes a code of the generator (W+), and the code is moved by the classifier's gradient until the
-    probability of --class crosses --target, and by no longer a change the other way. The page shows the score, heart, lungs and
-    tone along the way, what changed where, the change on the film itself, and what changes of the same length do that
-    have nothing to do with the classifier. Several films also give a table; run again after an interruption.
+    probability of --class crosses --target, and by no longer a change the other way. The page shows the score, heart,
+    lungs and tone along the way, what changed where, the change on the film itself, and what changes of the same length
+    do that have nothing to do with the classifier. Several films also give a table; run again after an interruption.
     """
     from math import log
 

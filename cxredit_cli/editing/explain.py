@@ -167,7 +167,8 @@ def explain(
     """Explain the score of one film [N, N] in 0..1, a square of any size.
 
     Its reconstruction is moved across `request.goal` by the smallest change (`counterfactual`), and by as many log-odds
-    the other way, unless that takes a longer change. Raises InputError for a classifier without gradients where no direction is given.
+    the other way, unless that takes a longer change. Raises InputError for a classifier without gradients where no
+    direction is given.
     """
     generator = model.generator
     device = generator.mapping.w_avg.device
