@@ -19,7 +19,7 @@ from cxredit_cli.storage.models import Model
 
 FILE = "curvature.safetensors"
 CODES, SEED = 3, 5
-SIDE = 64  # of the image
+SIDE = 32  # of the image
 DIFFERENCE = 0.1  # of the spread of W
 BATCH = 32
 DAMPING = 0.1  # of the mean eigenvalue: what hardly shows moves no further than that
@@ -50,7 +50,7 @@ def search_basis(model: Model, progress: Progress | None = None) -> Tensor:
 def curvature(generator: Generator, codes: int = CODES) -> Tensor:
     """H [w_dim, w_dim] in units of the spread of W, scaled to a mean eigenvalue of 1; by finite differences.
 
-    Of the image at SIDE: what finer blocks add costs most of the time, and searches are no better for it.
+    Of the image at SIDE: what finer blocks add costs nearly all of the time, and searches are no better for it.
     """
     side = min(SIDE, generator.resolution)
     mean, spread = generator.w_statistics()
