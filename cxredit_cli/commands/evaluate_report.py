@@ -82,6 +82,8 @@ def print_dose(section: dict[str, Any]) -> None:
     widths = [max(len(title), *map(len, cells)) + 2 for title, cells in columns.items()]
     for row in (columns, *zip(*columns.values(), strict=True)):
         say("".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
+    if section["checks"]:
+        say("As a direction of heart size (of another one these are not asked):")
     for check in section["checks"]:
         found = check["found"]
         text = (
