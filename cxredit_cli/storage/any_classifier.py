@@ -114,7 +114,7 @@ def choose_class(file: str, classes: tuple[str, ...], wanted: str | None) -> str
 def _load(path: Path, device: torch.device | str) -> tuple[Run, bool, Callable[[], dict[str, Tensor]] | None]:
     if path.suffix == ".onnx":
         return _onnx(path), False, None
-    module = load_program(path) if path.suffix == ".pt2" else load_torchscript(path)
+    module = load_program(path, device) if path.suffix == ".pt2" else load_torchscript(path)
     return _of_module(module, device)
 
 

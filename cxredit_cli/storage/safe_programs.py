@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.export.passes import move_to_device_pass
 
 from cxredit_cli.errors import InputError
 
@@ -37,14 +38,18 @@ CONFIGS = re.compile(r".*/data/(weights|constants)/.*_config\.json")
 GRAPH = re.compile(r".*/models/[^/]+\.json")
 
 
-def load_program(path: Path) -> torch.nn.Module:
-    """The module of a .pt2 file of `torch.export.save`. Raises InputError for anything but plain tensor operations."""
+def load_program(path: Path, device: torch.device | str = "cpu") -> torch.nn.Module:
+    """The module of a .pt2 file of `torch.export.save`. Raises InputError for anything but plain tensor operations.
+
+    What the graph itself makes (a range, a mask) is made on `device` too, wherever the file was exported.
+    """
     try:
         clean = _clean_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.export.load(clean)
-            module: torch.nn.Module = program.module(check_guards=False)
+            program.example_inputs = None  # there are none, which the next line must know
+            module: torch.nn.Module = move_to_device_pass(program, str(device)).module(check_guards=False)
     except InputError:
         raise
     except Exception as error:  # torch raises errors of every kind for files that are damaged or of another version

@@ -103,6 +103,18 @@ def test_guards_are_not_run_and_metadata_is_not_looked_up(tmp_path: Path, monkey
     assert not (tmp_path / "ran").exists()
 
 
+def test_what_a_graph_makes_is_on_the_device_of_the_rest(tmp_path: Path) -> None:
+    class Makes(Bright):
+        def forward(self, images: Tensor) -> Tensor:
+            ramp = torch.arange(images.shape[-1], device="cpu", dtype=torch.float32)
+            return super().forward(images * ramp.to(images.device))
+
+    path = write_pt2(tmp_path / "mine.pt2", Makes())
+    assert load_program(path)(torch.ones(3, 1, 32, 32)).device.type == "cpu"
+    found = load_program(path, "meta")(torch.ones(3, 1, 32, 32, device="meta"))
+    assert (found.device.type, found.shape) == ("meta", (3, 2))
+
+
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:
     def edit(name: str, content: bytes) -> bytes:
         return content.replace(b'"use_pickle": false', b'"use_pickle": true') if "weights_config" in name else content
