@@ -27,7 +27,8 @@ from torch import Tensor
 
 from cxredit_cli.anatomy.outlines import MASK_SIDE, clean, segment
 from cxredit_cli.editing.counterfactual import Coordinates, Score, score_gradient, smallest_change
-from cxredit_cli.editing.explain import Request, begin, organ_regions
+from cxredit_cli.editing.explain import Request, begin
+from cxredit_cli.editing.score_shares import organ_regions
 from cxredit_cli.inversion.request import InversionRequest
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.metrics.patient_identity import own_is_nearest

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,12 +20,13 @@ from cxredit_cli.editing.counterfactual import (
     steepest,
 )
 from cxredit_cli.editing.edit_film import CarriedEdit, edit_film
+from cxredit_cli.editing.score_shares import organ_regions, score_by_region, score_by_tile
 from cxredit_cli.inversion.curvature import search_basis
 from cxredit_cli.inversion.invert import choose_method, choose_space, invert
 from cxredit_cli.inversion.precision import fast_gradients
 from cxredit_cli.inversion.request import InversionRequest
 from cxredit_cli.metrics.classification import probability
-from cxredit_cli.networks.anatomy import HEART, AnatomyNetwork
+from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.networks.any_classifier import ClassifierScore
 from cxredit_cli.storage.directions import Carried, Direction
 from cxredit_cli.storage.models import Model
@@ -35,11 +35,8 @@ Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
 
 EACH_WAY = 4  # pictures from the reconstruction to either end
-TILES = 8  # a side, of the map of where the score comes from
-MARGIN = 1 / 64  # of the image's side, around the organs
 RANDOMS = 8  # random changes of the same length
 MOVED_BORDER = 0.02  # of the CTR: then the heart's border is what is carried over to the film, else tone
-REGIONS = ("heart", "lungs", "elsewhere")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,80 +280,6 @@ def _carry(
 @torch.no_grad()
 def _score_film(score: ClassifierScore, film: Pixels, device: torch.device) -> float:
     return float(score.log_odds(torch.from_numpy(np.ascontiguousarray(film))[None, None].to(device) * 2 - 1)[0])
-
-
-def organ_regions(masks: NDArray[np.uint8], side: int) -> dict[str, Tensor]:
-    """REGIONS as pixels [side, side] that share none: what is an organ in any of the masks [M, S, S], and a margin.
-
-    The heart's margin goes before the lungs', so that its border is the heart's.
-    """
-    margin = max(round(MARGIN * side), 1)
-
-    def region(inside: NDArray[np.bool_]) -> Tensor:
-        pixels = torch.from_numpy(inside)[None, None].float()
-        touched = F.interpolate(pixels, (side, side), mode="area") > 0
-        return F.max_pool2d(touched.float(), 2 * margin + 1, 1, margin)[0, 0] > 0
-
-    heart = region((masks == HEART).any(0))
-    lungs = region(((masks != HEART) & (masks > 0)).any(0)) & ~heart
-    return {"heart": heart, "lungs": lungs, "elsewhere": ~heart & ~lungs}
-
-
-@torch.no_grad()
-def score_by_region(
-    score: ClassifierScore, before: Tensor, after: Tensor, regions: dict[str, Tensor]
-) -> dict[str, float]:
-    """The share of each region in the score's change from picture to picture [1, 1, R, R]; they sum to 1.
-
-    Shapley values: the mean, over all orders in which the regions of `before` become those of `after`, of what each
-    adds (Shapley 1953; Lundberg & Lee 2017, arXiv 1705.07874, equation 4). nan where the score does not change.
-    """
-    names = list(regions)
-    count = len(names)
-    sets = [[bool(index >> bit & 1) for bit in range(count)] for index in range(2**count)]
-    mixed = []
-    for chosen in sets:
-        inside = torch.zeros_like(before, dtype=torch.bool)
-        for name, taken in zip(names, chosen, strict=True):
-            if taken:
-                inside |= regions[name].to(before.device)
-        mixed.append(torch.where(inside, after, before))
-    values = score.log_odds(torch.cat(mixed)).double().cpu().numpy()
-    total = values[-1] - values[0]
-    factorial = [1, 1, 2, 6, 24]
-    shares = dict.fromkeys(names, 0.0)
-    for bit, name in enumerate(names):
-        for index, chosen in enumerate(sets):
-            if not chosen[bit]:
-                others = sum(chosen)
-                weight = factorial[others] * factorial[count - others - 1] / factorial[count]
-                shares[name] += weight * float(values[index | 1 << bit] - values[index])
-    return {name: value / total if total else np.nan for name, value in shares.items()}
-
-
-@torch.no_grad()
-def score_by_tile(score: ClassifierScore, before: Tensor, after: Tensor, batch: int = 32) -> Floats:
-    """[TILES, TILES]: the share of each square of the picture in the score's change, near a sum of 1.
-
-    Half of what the square alone adds to `before`, and half of what is lost when it alone is taken back from `after`.
-    """
-    side = before.shape[-1]
-    edges = np.linspace(0, side, TILES + 1).round().astype(int)
-    added, taken = [], []
-    for row in range(TILES):
-        for column in range(TILES):
-            tile = (..., slice(edges[row], edges[row + 1]), slice(edges[column], edges[column + 1]))
-            one, other = before.clone(), after.clone()
-            one[tile], other[tile] = after[tile], before[tile]
-            added.append(one)
-            taken.append(other)
-    pictures = torch.cat([before, after, *added, *taken])
-    values = torch.cat([score.log_odds(part) for part in torch.split(pictures, batch)]).double().cpu().numpy()
-    first, last, alone, without = values[0], values[1], values[2 : 2 + TILES**2], values[2 + TILES**2 :]
-    total = last - first
-    if total == 0:
-        return np.zeros((TILES, TILES))
-    return np.asarray(((alone - first) + (last - without)) / (2 * total)).reshape(TILES, TILES)
 
 
 def _null(

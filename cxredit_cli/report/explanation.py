@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxredit_cli.editing.edit_film import CarriedEdit, reduce
-from cxredit_cli.editing.explain import TILES, Explanation
+from cxredit_cli.editing.explain import Explanation
+from cxredit_cli.editing.score_shares import TILES
 from cxredit_cli.figures.sheets import DIVERGING, difference_limit
 from cxredit_cli.metrics.classification import probability
 from cxredit_cli.radiographs import provenance

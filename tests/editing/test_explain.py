@@ -10,17 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cxredit_cli.editing.explain import (
-    REGIONS,
-    TILES,
-    Request,
-    explain,
-    organ_regions,
-    score_by_region,
-    score_by_tile,
-    summarise,
-)
+from cxredit_cli.editing.explain import Request, explain, summarise
 from cxredit_cli.editing.explain_many import explain_many
+from cxredit_cli.editing.score_shares import REGIONS, TILES, organ_regions, score_by_region, score_by_tile
 from cxredit_cli.errors import InputError
 from cxredit_cli.intake.door import Door
 from cxredit_cli.inversion.request import InversionRequest
