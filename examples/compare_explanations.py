@@ -152,11 +152,7 @@ def main() -> None:
                 here = float(classifier.log_odds(before)[0])
             rising = here < goal
             started = time.monotonic()
-
-            def score(pictures: Tensor) -> Tensor:
-                return classifier.log_odds(pictures)
-
-            after = way(generator, score, at, goal, rising).detach()
+            after = way(generator, classifier.log_odds, at, goal, rising).detach()
             seconds = time.monotonic() - started
             with torch.no_grad():
                 reached = float(classifier.log_odds(after)[0])

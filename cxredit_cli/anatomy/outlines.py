@@ -12,6 +12,7 @@ from torch import Tensor
 from cxredit_cli.networks.anatomy import CLASSES, HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
 
 MASK_SIDE = 256  # masks that are measured are finer than the network's own: edges fall between its pixels
+MARGIN = 1 / 64  # of the image's side: around an organ, since edges change beside it
 PERCENTILES = (0.01, 0.99)  # of an image's pixels, which become 0 and 1
 
 
@@ -89,6 +90,13 @@ def resize(images: Tensor, side: int) -> Tensor:
     if images.shape[-1] > side:
         return F.interpolate(images, size=(side, side), mode="area")
     return F.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)
+
+
+def around(inside: NDArray[np.bool_], side: int) -> Tensor:
+    """The pixels [side, side] that a region [S, S] touches, and a margin around them."""
+    touched = F.interpolate(torch.from_numpy(inside)[None, None].float(), (side, side), mode="area") > 0
+    margin = max(round(MARGIN * side), 1)
+    return F.max_pool2d(touched.float(), 2 * margin + 1, 1, margin)[0, 0] > 0
 
 
 def clean(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:

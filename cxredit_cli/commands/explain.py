@@ -84,6 +84,7 @@ def command(
     lungs and tone along the way, what changed where, the change on the film itself, and what changes of the same length
     do that have nothing to do with the classifier. Several films also give a table; run again after an interruption.
     """
+    from json import dumps
     from math import log
 
     from cxredit_cli.atomic import refuse_folders, write_text
@@ -93,6 +94,7 @@ def command(
     from cxredit_cli.errors import InputError
     from cxredit_cli.inversion.request import InversionRequest
     from cxredit_cli.radiographs.geometry import check_fit
+    from cxredit_cli.radiographs.provenance import DISCLAIMER
     from cxredit_cli.radiographs.sources import list_sources
     from cxredit_cli.report.explanation import write_explanations
     from cxredit_cli.storage.anatomy_network import load_anatomy
@@ -143,19 +145,19 @@ def command(
         "direction": None if chosen is None else f"{chosen.name} ({chosen.method})",
         "model": loaded.name,
         "fingerprint": loaded.fingerprint,
-        "thanks": _thanks(loaded.info),
+        "thanks": f"The model's data: {loaded.data_source}." if loaded.data_source else "",
         "films": len(report.rows),
     }
     summary = summarise(report.rows)
     document: dict[str, Any] = {
         **about,
-        "disclaimer": "For research and education, not for diagnosis.",
+        "disclaimer": f"{DISCLAIMER}.",
         "summary": summary,
         "suspects": suspects_document(door.suspects),
         "failed": [{"source": name, "reason": reason} for name, reason in report.failed],
         "explanations": [found.document() for found in report.shown],
     }
-    write_text(output, dumps(document))
+    write_text(output, dumps(document, indent=2) + "\n")
     write_explanations(page, report.shown, about)
     if json:
         print_json(document)
@@ -163,18 +165,6 @@ def command(
         _print(report, summary, [output, page, *([table] if several else [])])
     say_suspects(door.suspects)
     end_batch(report.failed)
-
-
-def dumps(document: dict[str, Any]) -> str:
-    """The document as its file holds it."""
-    import json
-
-    return json.dumps(document, indent=2) + "\n"
-
-
-def _thanks(info: dict[str, Any]) -> str:
-    source = str(info.get("data", {}).get("source", ""))
-    return f"The model's data: {source}." if source else ""
 
 
 def _print(report: "ExplainReport", summary: dict[str, Any], written: list[Path]) -> None:

@@ -25,7 +25,7 @@ from cxredit_cli.inversion.curvature import search_basis
 from cxredit_cli.inversion.invert import choose_method, choose_space, invert
 from cxredit_cli.inversion.precision import fast_gradients
 from cxredit_cli.inversion.request import InversionRequest
-from cxredit_cli.metrics.classification import probability
+from cxredit_cli.metrics.classification import probability, score_pictures
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.networks.any_classifier import ClassifierScore
 from cxredit_cli.storage.directions import Carried, Direction
@@ -36,7 +36,7 @@ Pixels = NDArray[np.float32]
 
 EACH_WAY = 4  # pictures from the reconstruction to either end
 RANDOMS = 8  # random changes of the same length
-MOVED_BORDER = 0.02  # of the CTR: then the heart's border is what is carried over to the film, else tone
+MOVED_BORDER = 0.02  # of the CTR: then moving the heart's border on the film is tried beside adding tone
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,8 @@ class Request:
 class Null:
     """Changes of the same length that have nothing to do with what the classifier learnt."""
 
-    shuffled_rise: (
-        float | None
-    )  # of this classifier's score, by the change that a classifier of shuffled weights asks for
-    shuffled_elsewhere: float | None  # share of the change of pixels outside heart and lungs, of that change
+    shuffled_rise: float | None  # of its score, by the change that it would ask for with its weights shuffled
+    shuffled_elsewhere: float | None  # share of that change of pixels that lies outside heart and lungs
     random_rises: list[float]  # of its score, by random changes
 
 
@@ -168,14 +166,8 @@ def explain(
     direction is given.
     """
     generator = model.generator
-    device = generator.mapping.w_avg.device
-    side = generator.resolution
     at, original, psnr, ssim = begin(model, film, request)
-    zero = torch.zeros_like(at.start)
-    with torch.no_grad():
-        here = float(score.log_odds(at.pictures(generator, zero[None]).to(device))[0])
-        whole = torch.from_numpy(np.ascontiguousarray(film))[None, None].to(device) * 2 - 1
-        of_film = float(score.log_odds(whole)[0])
+    here = float(score_pictures(score, at.pictures(generator, torch.zeros_like(at.start)[None]))[0])
     rising = here < request.goal
     limit = at.limit(generator)
     opposite = 2 * here - request.goal
@@ -190,12 +182,11 @@ def explain(
     positions = [*(-share for share in reversed(shares)), 0.0, *shares]
     codes = torch.stack([abs(p) * (across.u if p > 0 else away.u) for p in positions])
     made = at.pictures(generator, codes)
-    found = segment(network, made.to(device), MASK_SIDE)
+    found = segment(network, made, MASK_SIDE)
     masks = clean(found.masks)
-    with torch.no_grad():
-        log_odds = score.log_odds(made.to(device)).double().cpu().numpy()
+    log_odds = score_pictures(score, made)
     middle = positions.index(0.0)
-    regions = organ_regions(masks[[middle, -1]], side)
+    regions = organ_regions(masks[[middle, -1]], generator.resolution)
     before, after = made[middle : middle + 1], made[-1:]
     pixels = {
         name: float((after - before)[0, 0][region].abs().mean()) / 2 if region.any() else 0.0
@@ -204,10 +195,10 @@ def explain(
     grey = ((made[:, 0] + 1) / 2).numpy()
     anatomy = measure_segmentation(found)
     ends = np.stack([grey[0], grey[middle], grey[-1]])
-    carried = _carry(network, score, film, ends, log_odds[[0, -1]], _kinds(request.direction, anatomy), device)
+    carried = _carry(network, score, film, ends, log_odds[[0, -1]], _kinds(request.direction, anatomy))
     return Explanation(
         source=source,
-        film_log_odds=of_film,
+        film_log_odds=_score_film(score, film),
         original=original,
         pictures=grey,
         positions=positions,
@@ -216,8 +207,8 @@ def explain(
         away=away,
         anatomy=anatomy,
         masks=masks,
-        shares=score_by_region(score, before.to(device), after.to(device), regions),
-        tiles=score_by_tile(score, before.to(device), after.to(device)),
+        shares=score_by_region(score, before, after, regions),
+        tiles=score_by_tile(score, before, after),
         pixels=pixels,
         null=_null(model, score, at, across, rising, here, regions["elsewhere"], before, request),
         psnr=psnr,
@@ -258,7 +249,6 @@ def _carry(
     ends: Pixels,
     wanted: Floats,
     kinds: Sequence[Carried],
-    device: torch.device,
 ) -> list[OnFilm]:
     """The changes to both ends [3, R, R] (away, none, across) on the film, by the kind whose score comes nearest.
 
@@ -268,7 +258,7 @@ def _carry(
     tried: list[list[OnFilm]] = []
     for kind in kinds:
         edits = edit_film(network, film, ends, [-1.0, 0.0, 1.0], [-1.0, 1.0], kind).edits
-        scores = [np.nan if edit.refused else _score_film(score, film + edit.change, device) for edit in edits]
+        scores = [np.nan if edit.refused else _score_film(score, film + edit.change) for edit in edits]
         tried.append([OnFilm(kind, edit, value) for edit, value in zip(edits, scores, strict=True)])
     found = []
     for aim, candidates in zip(wanted, zip(*tried, strict=True), strict=True):
@@ -277,9 +267,8 @@ def _carry(
     return found
 
 
-@torch.no_grad()
-def _score_film(score: ClassifierScore, film: Pixels, device: torch.device) -> float:
-    return float(score.log_odds(torch.from_numpy(np.ascontiguousarray(film))[None, None].to(device) * 2 - 1)[0])
+def _score_film(score: ClassifierScore, film: Pixels) -> float:
+    return float(score_pictures(score, torch.from_numpy(np.ascontiguousarray(film))[None, None] * 2 - 1)[0])
 
 
 def _null(
@@ -295,19 +284,16 @@ def _null(
 ) -> Null:
     """Changes as long as the one that was found: of a classifier that learnt nothing, and at random."""
     generator = model.generator
-    device = at.start.device
     random = torch.Generator().manual_seed(request.seed)
-    steps = torch.randn(RANDOMS, *at.start.shape, generator=random).to(device)
+    steps = torch.randn(RANDOMS, *at.start.shape, generator=random).to(at.start)
     steps = steps * (across.length / steps.flatten(1).norm(dim=1))[:, None, None]
-    with torch.no_grad():
-        rises = (score.log_odds(at.pictures(generator, steps).to(device)) - here).tolist()
+    rises = (score_pictures(score, at.pictures(generator, steps)) - here).tolist()
     if request.direction is not None or score.weights is None or across.length == 0:
         return Null(None, None, rises)
     with shuffled_weights(score, request.seed):
         u = steepest(generator, score.log_odds, at, across.length, rising)
     made = at.pictures(generator, u[None])
-    with torch.no_grad():
-        rise = float(score.log_odds(made.to(device))[0]) - here
+    rise = float(score_pictures(score, made)[0]) - here
     change = (made - before)[0, 0].abs()
     return Null(rise, float(change[elsewhere].sum() / change.sum().clamp(min=1e-12)), rises)
 

@@ -1,13 +1,12 @@
 """Explanations of many films: each a row of a table that is appended to, the first ones kept whole for a page."""
 
 import csv
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cxredit_cli.editing.edited_folder import digest
 from cxredit_cli.editing.explain import Explanation, Request, explain, row
 from cxredit_cli.errors import CxreditError, InputError
 from cxredit_cli.intake.door import SEEN_FROM, Door
@@ -46,13 +45,13 @@ def explain_many(
     The first SHOWN are always done, for they are shown. A film that cannot be read or explained is named.
     """
     how = recipe(model, score, request)
-    known = {} if table is None else _read(table, how)
+    known = {} if table is None else _take_up(table, how)
     report = ExplainReport()
     progress.start("Explaining", len(sources))
     read = door.read(list(enumerate(sources)), max(model.generator.resolution, SEEN_FROM), request.inversion.fit, 16)
     for done, (index, content, reason) in enumerate(read, start=1):
         source = sources[index]
-        key = "" if content is None else hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+        key = "" if content is None else digest(source.read_bytes())
         if content is None:
             report.failed.append((source.name, reason))
         elif (source.name, key) in known and len(report.shown) >= SHOWN:
@@ -88,29 +87,32 @@ def recipe(model: Model, score: ClassifierScore, request: Request) -> str:
         [inversion.method, inversion.space, inversion.steps, inversion.fit_noise, inversion.fit],
         request.seed,
     ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+    return digest(parts)
 
 
-def _read(table: Path, how: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """The rows of a table by the same recipe, by name and film; a last line that was cut short does not count."""
+def _take_up(table: Path, how: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows of a table by the same recipe, by name and film; a last one that was cut short is ended, not counted."""
     if not table.exists():
         return {}
-    with table.open(newline="") as file:
+    with table.open("a+", newline="") as file:
+        file.seek(0)
+        written = file.read()
+        cut_short = bool(written) and not written.endswith("\n")
+        file.seek(0)
         reader = csv.DictReader(file)
         if reader.fieldnames is not None and not {"source", "film", "recipe"} <= set(reader.fieldnames):
             raise InputError(f"{table} is another table, not one of `cxredit explain`; use another --output.")
         rows: list[dict[str, Any]] = [dict(line) for line in reader if line.get("recipe") == how]
+        if cut_short:
+            file.write("\n")
     for line in rows:
         line["reached"] = line["reached"] == "True"
     return {(line["source"], line["film"]): line for line in rows}
 
 
 def _append(table: Path, line: dict[str, Any]) -> None:
-    before = table.read_bytes() if table.exists() else b""
     with table.open("a", newline="") as file:
-        if before and not before.endswith(b"\n"):
-            file.write("\n")
         writer = csv.DictWriter(file, fieldnames=list(line), lineterminator="\n")
-        if not before:
+        if file.tell() == 0:
             writer.writeheader()
         writer.writerow(line)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cxredit_cli.anatomy.outlines import around
+from cxredit_cli.metrics.classification import score_pictures
 from cxredit_cli.networks.anatomy import HEART
 from cxredit_cli.networks.any_classifier import ClassifierScore
 
@@ -13,7 +14,6 @@ Floats = NDArray[np.float64]
 
 REGIONS = ("heart", "lungs", "elsewhere")
 TILES = 8  # a side, of the map
-MARGIN = 1 / 64  # of the image's side, around the organs
 
 
 def organ_regions(masks: NDArray[np.uint8], side: int) -> dict[str, Tensor]:
@@ -21,19 +21,11 @@ def organ_regions(masks: NDArray[np.uint8], side: int) -> dict[str, Tensor]:
 
     The heart's margin goes before the lungs', so that its border is the heart's.
     """
-    margin = max(round(MARGIN * side), 1)
-
-    def region(inside: NDArray[np.bool_]) -> Tensor:
-        pixels = torch.from_numpy(inside)[None, None].float()
-        touched = F.interpolate(pixels, (side, side), mode="area") > 0
-        return F.max_pool2d(touched.float(), 2 * margin + 1, 1, margin)[0, 0] > 0
-
-    heart = region((masks == HEART).any(0))
-    lungs = region(((masks != HEART) & (masks > 0)).any(0)) & ~heart
+    heart = around((masks == HEART).any(0), side)
+    lungs = around(((masks != HEART) & (masks > 0)).any(0), side) & ~heart
     return {"heart": heart, "lungs": lungs, "elsewhere": ~heart & ~lungs}
 
 
-@torch.no_grad()
 def score_by_region(
     score: ClassifierScore, before: Tensor, after: Tensor, regions: dict[str, Tensor]
 ) -> dict[str, float]:
@@ -50,9 +42,9 @@ def score_by_region(
         inside = torch.zeros_like(before, dtype=torch.bool)
         for name, taken in zip(names, chosen, strict=True):
             if taken:
-                inside |= regions[name].to(before.device)
+                inside |= regions[name]
         mixed.append(torch.where(inside, after, before))
-    values = score.log_odds(torch.cat(mixed)).double().cpu().numpy()
+    values = score_pictures(score, torch.cat(mixed))
     total = values[-1] - values[0]
     factorial = [1, 1, 2, 6, 24]
     shares = dict.fromkeys(names, 0.0)
@@ -65,8 +57,7 @@ def score_by_region(
     return {name: value / total if total else np.nan for name, value in shares.items()}
 
 
-@torch.no_grad()
-def score_by_tile(score: ClassifierScore, before: Tensor, after: Tensor, batch: int = 32) -> Floats:
+def score_by_tile(score: ClassifierScore, before: Tensor, after: Tensor) -> Floats:
     """[TILES, TILES]: the share of each square of the picture in the score's change, near a sum of 1.
 
     Half of what the square alone adds to `before`, and half of what is lost when it alone is taken back from `after`.
@@ -81,8 +72,7 @@ def score_by_tile(score: ClassifierScore, before: Tensor, after: Tensor, batch: 
             one[tile], other[tile] = after[tile], before[tile]
             added.append(one)
             taken.append(other)
-    pictures = torch.cat([before, after, *added, *taken])
-    values = torch.cat([score.log_odds(part) for part in torch.split(pictures, batch)]).double().cpu().numpy()
+    values = score_pictures(score, torch.cat([before, after, *added, *taken]))
     first, last, alone, without = values[0], values[1], values[2 : 2 + TILES**2], values[2 + TILES**2 :]
     total = last - first
     if total == 0:

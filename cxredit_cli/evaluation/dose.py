@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from cxredit_cli.anatomy.measures import FIGURES, Anatomy, measure_segmentation
-from cxredit_cli.anatomy.outlines import MASK_SIDE, clean, segment
+from cxredit_cli.anatomy.outlines import MASK_SIDE, around, clean, segment
 from cxredit_cli.latent.code_batch import CodeBatch
 from cxredit_cli.latent.edit_codes import edit
 from cxredit_cli.latent.random_codes import random_codes
@@ -24,7 +23,6 @@ Bools = NDArray[np.bool_]
 
 GREY, OUTSIDE = "grey_median", "lung_area_outside_heart"
 MEASURES = (*FIGURES, GREY, OUTSIDE)
-MARGIN = 1 / 64  # of the image's side: around the heart's path, since edges change beside it
 CHUNK = 64  # pictures in memory at a time, about
 
 
@@ -123,10 +121,7 @@ def measure_dose(
 
 def heart_region(path: Bools, side: int) -> Bools:
     """The pixels [side, side] that a path [S, S] touches, and a margin around them; never the whole image."""
-    pixels = torch.from_numpy(path)[None, None].float()
-    touched = F.interpolate(pixels, (side, side), mode="area") > 0
-    margin = max(round(MARGIN * side), 1)
-    grown = F.max_pool2d(touched.float(), 2 * margin + 1, 1, margin)[0, 0] > 0
+    grown = around(path, side)
     if not grown.any() or grown.all():  # outlines that are implausible; such a scan is not counted
         grown = torch.zeros_like(grown)
         grown[side // 3 : 2 * side // 3, side // 3 : 2 * side // 3] = True

@@ -110,7 +110,7 @@ def _about(model: Model) -> dict[str, Any]:
         "intended_use": f"{DISCLAIMER}.",
         "model": model.name,
         "fingerprint": model.fingerprint,
-        "data": model.info.get("data", {}).get("source", ""),
+        "data": model.data_source,
         "preprocessing": model.info.get("preprocessing", {}),
         "noise": "the model's constant noise: one code has one image",
         "numbers": "float32",

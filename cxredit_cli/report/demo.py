@@ -177,8 +177,8 @@ def _is_bundled(shown: Demonstration) -> bool:
 
 def _thanks(shown: Demonstration, model: Model) -> list[str]:
     """Whom the pictures and the model come from."""
-    data = str(model.info.get("data", {}).get("source", ""))
-    return ([NIH] if _is_bundled(shown) else []) + ([f"The model's data: {data}."] if data else [])
+    data = [f"The model's data: {model.data_source}."] if model.data_source else []
+    return ([NIH] if _is_bundled(shown) else []) + data
 
 
 def _original_text(shown: Demonstration) -> dict[str, str]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxredit_cli.editing.edit_film import CarriedEdit, reduce
-from cxredit_cli.editing.explain import Explanation
+from cxredit_cli.editing.explain import Explanation, probability_of
 from cxredit_cli.editing.score_shares import TILES
 from cxredit_cli.figures.sheets import DIVERGING, difference_limit
 from cxredit_cli.metrics.classification import probability
@@ -50,7 +50,7 @@ def _film(one: Explanation, about: dict[str, Any]) -> dict[str, Any]:
             "position": position,
             "image": data_uri(encode_png(picture, text(position))),
             "difference": None if position == 0 else data_uri(difference_png(change, limit, text(position))),
-            "probability": float(probability(np.array(value))),
+            "probability": probability_of(float(value)),
             "ctr": one.anatomy.plain(index)["ctr"],
             "problem": one.anatomy.problem[index],
         }
@@ -66,7 +66,7 @@ def _film(one: Explanation, about: dict[str, Any]) -> dict[str, Any]:
             else data_uri(encode_png(_shown(one.film, carried.edit), text(position, native=True))),
             "refused": carried.edit.refused,
             "kind": carried.kind,
-            "probability": None if np.isnan(carried.log_odds) else float(probability(np.array(carried.log_odds))),
+            "probability": None if np.isnan(carried.log_odds) else probability_of(carried.log_odds),
         }
         for position, carried in zip((-1, 1), one.carried, strict=True)
     ]

@@ -45,6 +45,11 @@ class Model:
         """What outputs call this model: its name and fingerprint."""
         return printable(f"{self.info.get('name', self.path.name)} [{self.fingerprint}]")
 
+    @property
+    def data_source(self) -> str:
+        """Whom the images come from that it was trained on; "" where model.json does not say."""
+        return str(self.info.get("data", {}).get("source", ""))
+
 
 def find_model(path: Path | None) -> Path:
     """The folder to use: `path`, else ./model if it holds a model, else the model bundled with the package."""
