@@ -3,9 +3,13 @@
 `import cxredit_cli as cx` gives a notebook what `cxredit_cli.api` holds, loaded when it is first asked for.
 """
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+try:
+    __version__ = version("cxredit")
+except PackageNotFoundError:  # sources that were never installed
+    __version__ = "0+unknown"
 
 if TYPE_CHECKING:
     from cxredit_cli.api import (

@@ -1,0 +1,99 @@
+"""The measured tables of the documents: one JSON file each in docs/results/tables, which pages show by name.
+
+    some_measurement | python docs/tools/result_tables.py NAME     # the first Markdown table of stdin becomes NAME's rows
+
+A table says what it shows, on what data, of how many, of which model, by which version and which command.
+"""
+
+import json
+import re
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cxredit_cli import __version__
+from cxredit_cli.errors import InputError
+
+TABLES = Path(__file__).parents[1] / "results" / "tables"
+MEASURED = "measured"  # the class by which the line below a table is set small
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """Cells as they are shown; the first column names the rows."""
+
+    what: str  # one sentence
+    data: str  # on what, and how many
+    model: str  # name and fingerprint, or empty where no model was part of it
+    version: str  # of cxredit
+    command: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def cell(self, row: str, column: str) -> str:
+        """The cell of a row that is named in the first column. Raises InputError where there is none."""
+        if column not in self.columns:
+            raise InputError(f"There is no column {column!r}; there are {', '.join(self.columns)}.")
+        for cells in self.rows:
+            if cells[0] == row:
+                return cells[self.columns.index(column)]
+        raise InputError(f"There is no row {row!r}; there are {', '.join(cells[0] for cells in self.rows)}.")
+
+    def markdown(self, columns: list[str] | None = None) -> str:
+        """The table, all of it or some columns, with what it was measured on below."""
+        shown = self.columns if columns is None else columns
+        if missing := set(shown) - set(self.columns):
+            raise InputError(f"There is no column {missing}; there are {', '.join(self.columns)}.")
+        places = [self.columns.index(name) for name in shown]
+        below = [self.data, f"Model {self.model}." if self.model else "", f"cxredit {self.version}."]
+        below.append(f"Command: `{self.command}`." if self.command else "")
+        line = " ".join(part for part in (self.what, *below) if part)
+        return f"{table([[row[i] for i in places] for row in self.rows], shown)}\n\n{line}\n{{: .{MEASURED} }}"
+
+
+def table(rows: list[list[str]], header: list[str]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def read_table(name: str, folder: Path = TABLES) -> ResultTable:
+    """A table by its name. Raises InputError where there is none."""
+    path = folder / f"{name}.json"
+    if not path.exists():
+        raise InputError(f"There is no table {name!r} in {folder}.")
+    return ResultTable(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def write_table(name: str, content: ResultTable, folder: Path = TABLES) -> None:
+    """Write a table, one row a line, so that changes are easy to read."""
+    fields = asdict(content)
+    rows = ",\n".join(f"    {json.dumps(row, ensure_ascii=False)}" for row in fields.pop("rows"))
+    head = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items())
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(f'{{\n{head},\n  "rows": [\n{rows}\n  ]\n}}\n', encoding="utf-8")
+
+
+def parse_markdown(text: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the first Markdown table in a text. Raises InputError where there is none."""
+    lines = [line.strip() for line in text.splitlines()]
+    for i in range(len(lines) - 1):
+        if lines[i].startswith("|") and re.fullmatch(r"\|(\s*:?-+:?\s*\|)+", lines[i + 1]):
+            body = []
+            for line in lines[i + 2 :]:
+                if not line.startswith("|"):
+                    break
+                body.append(line)
+            # A bar within a cell is written \|.
+            header, *rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in [lines[i], *body]]
+            if any(len(row) != len(header) for row in rows):
+                raise InputError("A row of the table has not as many cells as its header.")
+            return header, rows
+    raise InputError("There is no Markdown table.")
+
+
+if __name__ == "__main__":
+    old = read_table(sys.argv[1])
+    columns, rows = parse_markdown(sys.stdin.read())
+    fields = asdict(old) | {"columns": columns, "rows": rows, "version": __version__}
+    write_table(sys.argv[1], ResultTable(**fields))
