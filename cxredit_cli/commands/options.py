@@ -31,11 +31,24 @@ DirectionOption = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+
+
+def _judge_by_name(path: Path | None) -> Path | None:
+    """The bundled judge for the word `judge`; any other path as it is."""
+    if path == Path("judge"):
+        from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE
+
+        return BUNDLED_JUDGE
+    return path
+
+
 AnatomyOption = Annotated[
     Path | None,
     typer.Option(
         "--anatomy",
-        help="Weights of another network that outlines heart and lungs (.safetensors, its .json beside it).",
+        callback=_judge_by_name,
+        help="Another network that outlines heart and lungs: judge, the bundled one that finds and steers nothing, or "
+        "a file of weights (.safetensors, its .json beside it).",
         rich_help_panel=MODEL,
     ),
 ]

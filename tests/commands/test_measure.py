@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from cxredit_cli.anatomy.measures import FIGURES
 from cxredit_cli.app import app
+from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE
 from cxredit_cli.storage.codes import CodesWriter, read_codes
 
 
@@ -156,3 +157,12 @@ def test_mistakes_are_one_sentence(arguments: tuple[str, ...], data: Path) -> No
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
     assert not Path("anatomy.csv").exists()
+
+
+def test_the_judge_by_its_name(data: Path) -> None:
+    image = data / "wingspan" / "images" / "wingspan_111.png"
+    _, (first,) = measured(image)
+    _, (second,) = measured(image, "--anatomy", "judge")
+    _, (by_path,) = measured(image, "--anatomy", BUNDLED_JUDGE)
+    assert second == by_path
+    assert second["heart_width"] != first["heart_width"]

@@ -1,0 +1,55 @@
+"""What mkdocs does beside its own: the page of all commands, and the measured tables where a page names them.
+
+On a page `{{ table("dose") }}` is a table of docs/results/tables, `{{ table("dose", "strength", "CTR") }}` some of its
+columns, `{{ cell("dose", "8", "CTR") }}` one cell, and `{{ bundled.training.kimg }}` what model.json of the bundled model
+says. A name that does not exist ends the build.
+"""
+
+import json
+import re
+from typing import Any
+
+from command_pages import commands_page
+from jinja2 import Environment, StrictUndefined
+from mkdocs.structure.files import File, Files
+from result_tables import read_table
+
+from cxredit_cli.storage.models import BUNDLED
+
+# "{#" begins an anchor in Markdown, so it must not begin a comment of the template.
+TEMPLATES = Environment(undefined=StrictUndefined, comment_start_string="{##", comment_end_string="##}")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the page of all commands."""
+    files.append(File.generated(config, "reference/commands.md", content=commands_page()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Fill in what the page takes from the measured tables and the bundled model."""
+    return filled(markdown)
+
+
+def filled(markdown: str) -> str:
+    """A page with its tables, cells and facts of the model. Raises InputError for a name that does not exist."""
+    if "{{" not in markdown:
+        return markdown
+    bundled = json.loads((BUNDLED / "model.json").read_text(encoding="utf-8"))
+    return TEMPLATES.from_string(markdown).render(table=shown, cell=one, number=number, bundled=bundled)
+
+
+def shown(name: str, *columns: str) -> str:
+    """A table, all of it or the named columns."""
+    return read_table(name).markdown(list(columns) or None)
+
+
+def one(name: str, row: str, column: str) -> str:
+    """One cell of a table."""
+    return read_table(name).cell(row, column)
+
+
+def number(name: str, row: str, column: str) -> str:
+    """The first number in a cell, without its spread, unit or interval."""
+    found = re.search(r"[-+]?[\d.,]*\d", one(name, row, column))
+    return found[0] if found else ""
