@@ -1,7 +1,7 @@
 """The reference of all commands as one Markdown page, from the Typer app itself."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from result_tables import table
 from typer.main import get_command
@@ -74,20 +74,21 @@ def usage(argument: Any) -> str:
 def spelling(option: Any) -> str:
     """All ways to write an option, and the kind of its value."""
     names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
-    return names if option.is_flag else f"{names} {kind_of(option.type)}"
+    return names if option.is_flag else f"{names} {kind_of(option)}"
 
 
-def kind_of(kind: Any) -> str:
-    """What may be given: a choice, a range, or a kind of value."""
-    name = str(getattr(kind, "name", "text")).replace(" range", "")
-    low, high = getattr(kind, "min", None), getattr(kind, "max", None)
-    if choices := getattr(kind, "choices", None):
-        return " or ".join(str(getattr(choice, "value", choice)) for choice in choices)
-    if low is not None and high is not None:
-        return f"{name}, {low} to {high}"
+KINDS = {"Path": "path", "str": "text", "int": "whole number", "float": "number"}
+
+
+def kind_of(option: Any) -> str:
+    """What may be given: a kind of value, within its range, once or repeatedly."""
+    annotation = option.type_descriptor.annotation
+    inner = next(iter(get_args(annotation)), annotation)
+    kind = KINDS.get(inner.__name__, inner.__name__)
+    low, high = option.min, option.max
     if low is not None:
-        return f"{name}, at least {low}"
-    return name if high is None else f"{name}, at most {high}"
+        kind += f", at least {low:g}" if high is None else f", {low:g} to {high:g}"
+    return f"{kind}; repeatable" if get_origin(annotation) is list else kind
 
 
 def default_of(option: Any) -> str:

@@ -65,22 +65,15 @@ def main() -> None:
 
 
 def photograph(page: Path, picture: Path) -> None:
-    """The upper part of a page as a browser shows it, with the slider at its end."""
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,1100"):
-        options.add_argument(flag)
-    driver = shutil.which("chromedriver")
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver) if driver else None)
-    try:
-        browser.get(page.as_uri())
-        browser.execute_script(
-            "const s = document.getElementById('strength'); s.value = s.max; s.dispatchEvent(new Event('input'));"
-        )
-        browser.save_screenshot(str(picture))
-    finally:
-        browser.quit()
+    """The upper part of a page as Chromium shows it, with the slider at its end."""
+    programs = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    text, found = re.subn(r'(id="strength" min="0" max="(\d+)" step="1" value=")\d+', r"\g<1>\g<2>", page.read_text())
+    if found != 1:
+        raise SystemExit(f"{page} has lost its slider")
+    moved = page.with_name("moved.html")
+    moved.write_text(text)
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1280,1000")
+    subprocess.run([next(programs), *flags, f"--screenshot={picture}", moved.as_uri()], check=True)
     Image.open(picture).convert("L").save(picture, optimize=True)
 
 
