@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# What docs/model-card.md, evaluation.md, directions.md and separability.md say of the bundled model, in one go:
+# What the pages of docs/results say of the bundled model, in one go:
 #
 #   DATASET=dataset.h5 IMAGES=/data/nih/images examples/measure_model.sh
+#   TABLES=docs/results/tables ...              # renews the tables of the documents
 #   MODEL=model ALL_VIEWS=all.h5 ...            # another model; and with AP films, what controlling for the view does
+#   FILMS="512=/data/512 AP=/data/ap" ...       # edits of films, by kind, at their own resolution
 #
 # DATASET is what the model was trained with, IMAGES the folder of its PNGs (hearts are enlarged on some). Writes to
 # $OUTPUT. Stop it at any moment and start it again: it carries on with what is missing. Hours on one core, most of them
@@ -22,6 +24,10 @@ NEGATIVES=${NEGATIVES:-500}         # No Finding images of the labelled cohort
 PAIRS=${PAIRS:-24}                  # films of training patients whose hearts are enlarged
 SWEEP=${SWEEP:--8:12:6}
 TARGETS=${TARGETS:-0.42,0.46,0.5,0.55,0.6}
+FILMS=${FILMS:-}                    # NAME=FOLDER of films, several with blanks between
+TABLES=${TABLES:-$OUTPUT/tables}
+mkdir -p "$TABLES"
+TABLES=$(realpath "$TABLES")
 
 examples=$(realpath "$(dirname "$0")")
 read -ra cxredit <<<"$CXREDIT"
@@ -55,8 +61,10 @@ done
 # 2. The bundled direction: dose and response, and a given cardiothoracic ratio, by networks that only judge.
 step dose evaluate --dose -n "$SCANS" --codes scans.h5 --sweep "$SWEEP" -o dose.json
 step target partly run apply scans.h5 --target-ctr "$TARGETS" -o target
-step target-measured partly "${cxredit[@]}" measure target -o target.csv --anatomy \
-    "$("${python[@]}" -c 'from cxredit_cli.storage.anatomy import BUNDLED_JUDGE; print(BUNDLED_JUDGE)')"
+step target-measured partly "${cxredit[@]}" measure target -o target.csv --anatomy judge
+for films in $FILMS; do
+    step "native-${films%%=*}" run evaluate --native --films "${films#*=}" -o "native-${films%%=*}.json"
+done
 
 # 3. Separability, in W and W+ and where the view is controlled.
 step separability evaluate --separability --split all --codes cohort-w.h5 --codes cohort-w+.h5 -o separability.json
@@ -123,5 +131,5 @@ step reconstruction evaluate --reconstruction -n "$RECONSTRUCTED" -o reconstruct
     --by encoder --by hybrid,w,50 --by optimize,w+,150 --by hybrid,w+,150
 step tuned run invert "$DATASET" --split val --view PA --label "No Finding" --limit 32 --method optimize --space w+ \
     --steps 150 --fit-noise --tune --tune-steps 200 --tune-rank 16 -o tuned.h5
-"${python[@]}" "$examples/model_tables.py" . --dataset "$DATASET" "${model[@]}" >tables.md
-echo "Everything is in $OUTPUT, the tables in tables.md." >&2
+"${python[@]}" "$examples/../docs/tools/model_tables.py" . --tables "$TABLES" --dataset "$DATASET" "${model[@]}" >tables.md
+echo "Everything is in $OUTPUT, the tables in tables.md and $TABLES." >&2

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Everything in docs/performance.md, measured on this machine, in one go:
+# Everything in docs/results/performance.md and gpu.md, measured on this machine, in one go:
 #
 #   examples/measure_performance.sh
 #   STYLEGAN2_ADA=stylegan2-ada-pytorch examples/measure_performance.sh     # on a GPU, beside a clone of that
 #
-# Writes one JSON for each measurement to $OUTPUT and all of them as tables to $OUTPUT/tables.md. Stop it at any moment
+# Writes one JSON for each measurement to $OUTPUT, all of them as Markdown to $OUTPUT/tables.md, and as tables of the
+# documents to $TABLES ($OUTPUT/tables; TABLES=docs/results/tables renews those of the documents). Stop it at any moment
 # and start it again: it carries on with what is missing. Let nothing else run meanwhile. OMP_NUM_THREADS=1 gives the
 # figures of one core, and takes about half an hour on it.
 set -euo pipefail
@@ -15,6 +16,7 @@ OUTPUT=${OUTPUT:-performance}
 DEVICE=${DEVICE:-auto}
 SECONDS_EACH=${SECONDS_EACH:-10} # for each name; three repetitions at least
 STYLEGAN2_ADA=${STYLEGAN2_ADA:-}
+TABLES=${TABLES:-$OUTPUT/tables}
 examples=$(cd "$(dirname "$0")" && pwd)
 
 mkdir -p "$OUTPUT"
@@ -65,4 +67,4 @@ else
     done
 fi
 
-"${python[@]}" "$examples/performance_tables.py" "$OUTPUT" | tee "$OUTPUT/tables.md"
+"${python[@]}" "$examples/../docs/tools/performance_tables.py" "$OUTPUT" "$TABLES" | tee "$OUTPUT/tables.md"

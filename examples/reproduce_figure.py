@@ -1,6 +1,6 @@
 """The claims of Figure 2 of Saboo et al. 2020 as four pictures of one's own model, with the figures under each cell.
 
-    python examples/reproduce_figure.py dataset.h5 -o docs/reproduction
+    python examples/reproduce_figure.py dataset.h5 -o docs/results/reproduction
 
 generated.png: random codes beside real films; reconstructions.png: synthetic and real films and what each way of
 inverting makes of them; pair.png: a healthy film, its heart enlarged by `edit-heart`, and both as codes; conferred.png:

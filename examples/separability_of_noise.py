@@ -1,8 +1,9 @@
 """What LDA says of pure noise: the in-sample separation of random labels on random codes, and the held-out figures.
 
-    python examples/separability_of_noise.py [--plot noise.png]
+    python examples/separability_of_noise.py [--plot noise.png] > noise.md
 
-Prints the tables of docs/separability.md: 350 codes in 512 dimensions, as in Saboo et al. 2020, that hold no disease.
+Prints the tables of docs/explanation/separability.md, of 350 codes in 512 dimensions, as in Saboo et al. 2020, that hold
+no disease. `python docs/tools/result_tables.py noise noise-solvers < noise.md` renews those of the documents.
 """
 
 import argparse
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
 
-    print("| positive of 350 | in sample | held out | AUC | p |")
+    print("| positive of 350 | in sample | held out | AUC held out | p |")
     print("|---|---|---|---|---|")
     for positives in (175, 100, 50, 35, 25):
         rows = [lda(*random_cohort(positives, seed), permutations=19, seed=seed) for seed in range(options.repeats)]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Does `cxredit explain` catch a classifier that learnt a shortcut? Two classifiers of one finding are trained on the same
 # films, one of them on films where the ill carry a marker in a corner; both are explained on unseen films without one.
-# DATASET is of `cxredit prepare` with labels. What it gave on NIH's films stands in docs/explaining.md.
+# DATASET is of `cxredit prepare` with labels. What it gave on NIH's films stands in docs/results/classifiers.md.
 set -euo pipefail
 DATASET=${DATASET:?a dataset.h5 of cxredit prepare}
 POSITIVE=${POSITIVE:-Effusion}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The commands that made the model in cxredit_cli/bundled, on two cores of a processor without a GPU. Its card,
-# docs/model-card.md, says how far each was run. IMAGES is a folder or zip of NIH ChestX-ray14, LABELS its table.
+# docs/results/model-card.md, says how far each was run. IMAGES is a folder or zip of NIH ChestX-ray14, LABELS its table.
 set -euo pipefail
 IMAGES=${IMAGES:?a folder or zip of NIH images}
 LABELS=${LABELS:?Data_Entry_2017.csv}

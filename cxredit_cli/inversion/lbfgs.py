@@ -1,7 +1,7 @@
 """Limited-memory BFGS (Nocedal 1980) for many independent problems at once: one evaluation a step moves them all.
 
 A code has few hundred numbers and its loss is smooth: curvature learnt from past gradients reaches in 100 evaluations
-what Adam reaches in several hundred (docs/inversion.md).
+what Adam reaches in several hundred (docs/explanation/inversion.md).
 """
 
 import torch

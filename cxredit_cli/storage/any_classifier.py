@@ -1,7 +1,7 @@
 """Anybody's classifier from a file: a program of torch.export (.pt2), TorchScript (.pt) or ONNX, described by a JSON.
 
 The JSON lies beside the file, with the same stem, and says what a picture must be made into and what the answer means
-(docs/explaining.md). `torchxrayvision:NAME` stands for a classifier of that package where it is installed.
+(docs/how-to/explain.md). `torchxrayvision:NAME` stands for a classifier of that package where it is installed.
 """
 
 import hashlib

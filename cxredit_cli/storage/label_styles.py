@@ -1,6 +1,6 @@
 """The label tables of the field, told apart by their columns: how a line of each becomes a row about an image.
 
-docs/tables.md shows each.
+docs/how-to/label-tables.md shows each.
 """
 
 import json

@@ -112,7 +112,7 @@ def check_uncertain(word: str) -> Uncertain:
 
 
 def read_labels(paths: Path | Sequence[Path], uncertain: Uncertain = "skip") -> LabelTable:
-    """Read a label table in any style of docs/tables.md, told apart by its columns.
+    """Read a label table in any style of docs/how-to/label-tables.md, told apart by its columns.
 
     Two tables together are MIMIC-CXR's labels and metadata. Labels that a table says may be present (-1 of CheXpert's
     and MIMIC's, what fewer than half of the readers saw) count as `uncertain` says. Raises InputError, with the columns

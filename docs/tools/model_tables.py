@@ -1,15 +1,20 @@
-"""Print what measure_model.sh left in a folder as the Markdown tables of the documents about the bundled model."""
+"""Write the tables of the documents about a model from what examples/measure_model.sh left in a folder.
+
+python docs/tools/model_tables.py measured --tables docs/results/tables --dataset dataset.h5
+"""
 
 import argparse
 import csv
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from performance_tables import table
+from result_tables import ResultTable, write_table
 
+from cxredit_cli import __version__
 from cxredit_cli.directions.comparison import cosine_table
 from cxredit_cli.evaluation.dose_study import Cohort, find_cohort
 from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE, load_anatomy
@@ -18,7 +23,8 @@ from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.directions import read_direction
 from cxredit_cli.storage.models import Model, load_model
 
-DIRECTIONS = {
+MEASURED_BY = "examples/measure_model.sh"
+DIRECTIONS = {  # by the files of measure_model.sh
     "dose": "bundled",
     "dose-pair-encoder": "one pair, encoder",
     "dose-pair-hybrid": "one pair, optimised",
@@ -29,62 +35,106 @@ DIRECTIONS = {
     "dose-ctr": "CTR by regression, nothing held",
     "dose-regression": "heart width by regression",
 }
-SHARES = (
-    "heart_area",
-    "thorax_width",
-    "right_lung_height",
-    "left_lung_height",
-    "lung_area_outside_heart",
-    "grey_median",
-)
-SHARES_HEADER = ("heart area", "thorax width", "right lung height", "left lung height", "lungs beside", "grey")
+SHARES = {
+    "heart_area": "heart area",
+    "thorax_width": "thorax width",
+    "right_lung_height": "right lung height",
+    "left_lung_height": "left lung height",
+    "lung_area_outside_heart": "lungs beside the heart",
+    "grey_median": "median grey",
+}
+PIXELS = {"inside_heart": "pixels in the heart", "outside_heart": "pixels elsewhere"}
 SMALL_RISE = 0.05  # of the CTR, at which directions are compared
+DEFAULT_WAY = "hybrid, w+, 150 steps"
+MEASURES = {  # of realism: how its name is shown, and with how many digits
+    "frechet_distance": ("Fréchet distance", 1),
+    "kernel_distance": ("kernel distance", 2),
+    "precision": ("precision", 2),
+    "recall": ("recall", 2),
+    "sliced_wasserstein": ("sliced Wasserstein, mean", 3),
+    "ms_ssim": ("MS-SSIM of pairs", 3),
+}
 
 
-def section(folder: Path, file: str, name: str) -> Any:
-    """One section of an evaluation, or None where it was not made."""
-    path = folder / f"{file}.json"
-    return json.loads(path.read_text())[name] if path.exists() else None
+def percent(share: float, digits: int | None = None) -> str:
+    """A change as a share, with its sign; from ten percent on without decimals."""
+    digits = (0 if abs(share) >= 0.1 else 1) if digits is None else digits
+    text = f"{share:+.{digits}%}".replace("%", " %")
+    return "0.0 %" if text in ("+0.0 %", "-0.0 %") else text
 
 
-def percent(share: float) -> str:
-    """A change as a share, with its sign."""
-    text = f"{share:+.1%}".replace("%", " %")
-    return text.replace("+0.0", "0.0").replace("-0.0", "0.0")
+def whole(share: float) -> str:
+    """A share of patients."""
+    return f"{share:.0%}".replace("%", " %")
 
 
-def dose_table(dose: dict[str, Any]) -> str:
-    """What each strength does to the scans."""
+class Measured:
+    """What lies in the folder of one measurement: its sections, and the model that they are of."""
+
+    def __init__(self, folder: Path, model: Model) -> None:
+        self.folder, self.model = folder, model
+
+    def section(self, file: str, name: str) -> Any:
+        """One section of an evaluation, or None where it was not made."""
+        path = self.folder / f"{file}.json"
+        return json.loads(path.read_text())[name] if path.exists() else None
+
+    def table(self, what: str, data: str, columns: list[str], rows: list[list[str]]) -> ResultTable:
+        """A table of this measurement."""
+        return ResultTable(what, data, self.model.name, __version__, MEASURED_BY, columns, rows)
+
+
+def scans_of(section: dict[str, Any], counted: int | None = None) -> str:
+    """On what films a section was measured."""
+    cohort = section["cohort"]
+    label = f" {cohort['label']}" if cohort.get("label", "any") != "any" else ""
+    text = f"{cohort['images']}{label} films of the split {cohort['split']} ({cohort['view']}), one a patient"
+    if counted is not None:
+        text += f"; {counted} have plausible outlines at every strength and are counted"
+    return f"{text}."
+
+
+def dose_table(measured: Measured, dose: dict[str, Any]) -> ResultTable:
+    """What each strength of the bundled direction does to the films."""
     rows = []
     for i, strength in enumerate(dose["strengths"]):
         ctr = f"{dose['ctr']['mean'][i]:.3f} ± {dose['ctr']['deviation'][i]:.3f}"
         changes = [percent(dose["changes"][name]["mean"][i]) if strength else "" for name in SHARES]
-        pixels = [f"{dose['pixels'][part][i]:.3f}" if strength else "" for part in ("inside_heart", "outside_heart")]
-        nearest = f"{dose['identity']['originals'][i]:.0%}".replace("%", " %")
-        odds = f"{dose['classifier']['log_odds']['mean'][i]:+.2f}"
-        rows.append([f"{strength:g}", ctr, *changes, *pixels, nearest, odds])
-    return table(rows, ("strength", "CTR", *SHARES_HEADER, "pixels, heart", "pixels, rest", "rank 1", "log-odds"))
+        pixels = [f"{dose['pixels'][part][i]:.3f}" if strength else "" for part in PIXELS]
+        odds = [f"{dose['classifier']['log_odds']['mean'][i]:+.2f}"] if dose["classifier"] else [""]
+        rows.append([f"{strength:g}", ctr, *changes, *pixels, whole(dose["identity"]["originals"][i]), *odds])
+    columns = ["strength", "CTR", *SHARES.values(), *PIXELS.values(), "own patient nearest", "log-odds"]
+    what = "Changes against each patient's own reconstruction, by two networks that only judge."
+    return measured.table(what, scans_of(dose, dose["used"]), columns, rows)
 
 
-def dose_words(dose: dict[str, Any]) -> str:
-    """What stands beside the table: checks, shares of patients, the null."""
-    lines = [f"{dose['used']} of {dose['scans']} plausible throughout, at each strength {dose['plausible']}"]
-    lines += [f"{check['what']}: asked {check['asked']}, found {check['found']}" for check in dose["checks"]]
-    rise = dose["at_rise"]
+def rise_table(measured: Measured, dose: dict[str, Any]) -> ResultTable:
+    """What is read off beside the curve: the rise by 0.10, shares of patients, random directions."""
+    rise, end, rows = dose["at_rise"], f"{dose['strengths'][-1]:g}", []
     if rise:
-        changes = ", ".join(f"{name} {percent(rise['changes'][name])}" for name in SHARES)
-        lines.append(f"at a rise of {rise['rise']:g}, strength {rise['strength']:.1f}: {changes}")
-    lines.append(f"end to end {dose['end_to_end']:.3f}; CTR rises at every step in {dose['rising_at_every_step']:.0%}")
-    lines.append(f"log-odds {dose['classifier']['rise']:+.2f}, rising in {dose['classifier']['rising']:.0%}")
-    lines += [
-        f"random, {null['kind']}: {null['largest']:.3f} at most, monotone in {max(null['monotone']):.0%} at most, "
-        f"log-odds {null['classifier']['largest']:.2f} at most"
-        for null in dose["null"]
-    ]
-    return "\n".join(lines)
+        rows.append([f"strength at which the mean CTR has risen by {rise['rise']:.2f}", f"{rise['strength']:.1f}"])
+        rows += [[f"{shown} there", percent(rise["changes"][name], 1)] for name, shown in SHARES.items()]
+    rows.append([f"rise of the mean CTR at {end}", f"{dose['ctr_change']['mean'][-1]:.3f}"])
+    start = f"{dose['strengths'][0]:g}"
+    rows.append([f"change of the mean CTR from {start} to {end}", f"{dose['end_to_end']:.3f}"])
+    rows.append([f"CTR rises at every step, from {start} to {end}", whole(dose["rising_at_every_step"])])
+    judged = dose["classifier"]
+    if judged:
+        rows.append([f"log-odds, rise from 0 to {end}", f"{judged['rise']:.1f}"])
+        rows.append(["log-odds rise in", whole(judged["rising"])])
+    if dose["null"]:
+        shares = [share for null in dose["null"] for share in null["monotone"]]
+        rows.append(["random directions monotone in at most", whole(max(shares))])
+    for null in dose["null"]:
+        rows.append([f"largest of {null['directions']} random directions, {null['kind']}", f"{null['largest']:.3f}"])
+        if judged:
+            name = f"log-odds, largest of random directions, {null['kind']}"
+            rows.append([name, f"{null['classifier']['largest']:.2f}"])
+    what = "Where the mean CTR has risen, and what is left of it over patients."
+    return measured.table(what, scans_of(dose, dose["used"]), ["figure", "value"], rows)
 
 
-def comparison_row(name: str, dose: dict[str, Any]) -> list[str]:
+def compared_row(name: str, dose: dict[str, Any]) -> list[str]:
     """What one direction does where the mean CTR has risen by SMALL_RISE, or at the end where it never does."""
     strengths, rise = np.array(dose["strengths"]), np.array(dose["ctr_change"]["mean"])
     kept = strengths >= 0
@@ -94,28 +144,76 @@ def comparison_row(name: str, dose: dict[str, Any]) -> list[str]:
     def there(values: list[float]) -> float:
         return float(np.interp(at, strengths, values))
 
+    odds = dose["classifier"]
     return [
         name,
         f"{at:.1f}" if reached else "never",
         *(percent(there(dose["changes"][share]["mean"])) for share in SHARES),
-        *(f"{there(dose['pixels'][part]):.3f}" for part in ("inside_heart", "outside_heart")),
-        f"{there(dose['classifier']['log_odds_change']['mean']):+.1f}",
+        *(f"{there(dose['pixels'][part]):.3f}" for part in PIXELS),
+        f"{there(odds['log_odds_change']['mean']):+.1f}" if odds else "",
         f"{rise[-1]:+.3f}",
-        f"{dose['identity']['originals'][-1]:.0%}",
-        f"{dose['rising_at_every_step']:.0%}",
         f"{dose['used']}",
     ]
 
 
-def target_table(folder: Path, scans: set[str] | None) -> str:
-    """How far the edits of `target` are from the ratio that was asked for, of all scans or of `scans`."""
-    with open(folder / "target.csv", newline="") as file:
+def end_row(name: str, dose: dict[str, Any]) -> list[str]:
+    """What one direction has done at the largest strength."""
+    zero = dose["strengths"].index(0)
+    changes = ("heart_area", "thorax_width", "right_lung_height", "left_lung_height")
+    return [
+        name,
+        f"{dose['ctr']['mean'][zero]:.3f} to {dose['ctr']['mean'][-1]:.3f}",
+        *(percent(dose["changes"][share]["mean"][-1]) for share in changes),
+        whole(dose["identity"]["originals"][-1]),
+        f"in {whole(dose['rising_at_every_step'])}",
+    ]
+
+
+def direction_tables(measured: Measured) -> Iterator[tuple[str, ResultTable]]:
+    """All directions beside each other: at an equal rise, at the end, and their cosines."""
+    doses = {name: measured.section(file, "dose") for file, name in DIRECTIONS.items()}
+    found = {name: dose for name, dose in doses.items() if dose}
+    if not found:
+        return
+    first = next(iter(found.values()))
+    end = f"{first['strengths'][-1]:g}"
+    columns = ["direction", "strength", *SHARES.values(), *PIXELS.values(), "log-odds", f"CTR at {end}", "films"]
+    what = "What each direction does where it has raised the mean CTR by 0.05, by networks that only judge."
+    rows = [compared_row(name, dose) for name, dose in found.items()]
+    yield "directions", measured.table(what, scans_of(first), columns, rows)
+    rows = [end_row(name, dose) for name, dose in found.items()]
+    null = [null["largest"] for null in first["null"]]
+    if null:
+        shares = [share for each in first["null"] for share in each["monotone"]]
+        span = f"largest of ten random ones, from {first['strengths'][0]:g} to {end}"
+        rows.append([span, f"by {max(null):.3f}", "", "", "", "", "", f"in {whole(max(shares))}"])
+    columns = ["direction", "CTR", *list(SHARES.values())[:4], "own patient nearest", "CTR rises at every step"]
+    what = f"At a strength of {end}; the CTR by a network that only judges."
+    yield f"directions-at-{end}", measured.table(what, scans_of(first), columns, rows)
+    if len(found) == len(DIRECTIONS):
+        paths = [measured.model.path / "directions/cardiomegaly.h5"]
+        paths += [measured.folder / f"{file.removeprefix('dose-')}.h5" for file in DIRECTIONS if file != "dose"]
+        cosines = cosine_table([(path, read_direction(path)) for path in paths]).tolist()
+        rows = [[name, *(f"{c:.2f}" for c in row)] for name, row in zip(DIRECTIONS.values(), cosines, strict=True)]
+        columns = ["direction", *DIRECTIONS.values()]
+        what = "Cosines of the directions; two random ones have 0.04."
+        yield (
+            "directions-cosines",
+            measured.table(what, "The directions of the table of what each does.", columns, rows),
+        )
+
+
+def target_table(measured: Measured, scans: set[str] | None) -> ResultTable:
+    """How far the edits of `target` are from the ratio that was wanted, of all films or of `scans`."""
+    with open(measured.folder / "target.csv", newline="") as file:
         judged = {row["name"]: row for row in csv.DictReader(file)}
     steered, missed, before = (defaultdict[float, list[float]](list) for _ in range(3))
-    with open(folder / "target/manifest.csv", newline="") as file:
+    sources = set()
+    with open(measured.folder / "target/manifest.csv", newline="") as file:
         for row in csv.DictReader(file):
             if scans is not None and row["source"] not in scans:
                 continue
+            sources.add(row["source"])
             by_judge = judged[row["file"]]
             for target in map(float, row["target_ctr"].split("|")):
                 steered[target].append(abs(float(row["ctr"]) - target))
@@ -131,70 +229,185 @@ def target_table(folder: Path, scans: set[str] | None) -> str:
         ]
         for target in sorted(steered)
     ]
-    return table(rows, ("target", "unedited", "by the steering network", "by the judge", "median", "plausible"))
+    columns = ["target", "unedited", "by the network that steers", "by the judge", "by the judge, median", "plausible"]
+    what = "Mean distance of the CTR from the target; the judge's is over edits whose outlines it calls plausible."
+    return measured.table(what, f"{len(sources)} unseen No Finding films.", columns, rows)
 
 
-def separability_table(sections: list[dict[str, Any]]) -> str:
-    """Whether labels separate, one row a file of codes."""
+def reconstruction_table(measured: Measured, section: dict[str, Any]) -> ResultTable:
+    """Each way of inverting."""
+
+    def row(way: dict[str, Any]) -> list[str]:
+        spreads = [
+            f"{way[name]['mean']:.{digits}f} ± {way[name]['deviation']:.{digits}f}{unit}"
+            for name, digits, unit in (("psnr", 1, " dB"), ("ssim", 3, ""), ("ms_ssim", 3, ""))
+        ]
+        ctr = [
+            "" if way[name] is None else f"{way[name]:.{digits}f}"
+            for name, digits in (("ctr_correlation", 2), ("ctr_error", 3))
+        ]
+        return [name_of(way["way"]), *spreads, *ctr, f"{way['seconds_an_image']:.2g}"]
+
+    columns = ["method", "PSNR", "SSIM", "MS-SSIM", "CTR, correlation", "CTR, mean error", "seconds a film"]
+    what = "Mean and deviation over films; the CTR by a network that only judges."
+    where = f" Seconds on {section['device']}, {section['batch']} at a time."
+    return measured.table(what, scans_of(section) + where, columns, [row(way) for way in section["ways"]])
+
+
+def name_of(way: str) -> str:
+    """A way of inverting as the pages name it."""
+    if way.startswith("encoder"):
+        return "encoder"
+    return way.replace(", w", ", W") + (" (default)" if way == DEFAULT_WAY else "")
+
+
+def code_error_table(measured: Measured, section: dict[str, Any]) -> ResultTable:
+    """How far found codes are from true ones."""
     rows = [
         [
-            f"{s['codes']}: {s['positives']} of {s['positive_patients']} against {s['negatives']} of "
-            f"{s['negative_patients']}",
-            f"{s['auc']:.3f} ({s['auc_interval'][0]:.3f} to {s['auc_interval'][1]:.3f})",
-            f"{s['auc_null_95'][0]:.3f} to {s['auc_null_95'][1]:.3f}; {s['p_value']:.3f}",
-            f"{s['in_sample']:.2f}; {s['in_sample_null_95'][0]:.2f} to {s['in_sample_null_95'][1]:.2f}",
-            f"{s['ctr_alone']['auc']:.3f}",
+            name_of(way["way"]).replace(" (default)", ""),
+            f"{way['error']['mean']:.2f} ± {way['error']['deviation']:.2f}",
+            f"{way['psnr']['mean']:.1f} dB",
         ]
-        for s in sections
+        for way in section["ways"]
     ]
-    return table(rows, ("codes", "AUC", "permuted labels; p", "in sample; permuted", "CTR alone"))
+    what = (
+        "Random codes, synthesised and inverted: squared distance to the true code over that of the mean code (0 is "
+        "exact, 1 the mean code, 2 another random code)."
+    )
+    columns = ["method", "error of the code", "PSNR of the picture"]
+    return measured.table(what, f"{section['images']} synthetic pictures.", columns, rows)
 
 
-def cosines(folder: Path, model: Model) -> str:
-    """The cosines of all directions."""
-    paths = {"bundled": model.path / "directions/cardiomegaly.h5"}
-    paths |= {name: folder / f"{file.removeprefix('dose-')}.h5" for file, name in DIRECTIONS.items() if file != "dose"}
-    found = [(path, read_direction(path)) for path in paths.values()]
-    rows = [[name, *(f"{c:.2f}" for c in row)] for name, row in zip(paths, cosine_table(found).tolist(), strict=True)]
-    return table(rows, ("", *paths))
+def realism_table(measured: Measured, section: dict[str, Any]) -> ResultTable:
+    """Generated films beside two halves of real ones and beside other patients."""
+    rows = []
+    for figure in section["figures"]:
+        base = max((name for name in MEASURES if figure["name"].startswith(name)), key=len)
+        shown, digits = MEASURES[base]
+        scale = figure["name"].removeprefix(base).strip("_")
+        name = (f"sliced Wasserstein, {scale}" if scale else shown) + (
+            f", {figure['features']}" if figure["features"] else ""
+        )
+
+        def value(
+            value: dict[str, float] | None, digits: int = digits, kernel: bool = base == "kernel_distance"
+        ) -> str:
+            if value is None:
+                return ""
+            return f"{value['mean']:.{digits}f}" + (f" ± {value['spread']:.{digits}f}" if kernel else "")
+
+        ratio = "" if figure["ratio"] is None else f"{figure['ratio']:.2g}"
+        rows.append([name, value(figure["generated"]), value(figure["floor"]), ratio, value(figure["others"])])
+    images, half = section["images"], section["half"]
+    data = f"{images} films of {section['patients']} patients of the split {section['split']}, in halves of {half}, "
+    columns = ["figure", "generated", "two real halves", "ratio", "other patients"]
+    what = "What each figure means stands in the explanation of the evaluation."
+    return measured.table(what, f"{data}and {images} generated ones.", columns, rows)
 
 
-def scans_of_dose(folder: Path, model: Model, dataset: Dataset, n: int) -> set[str]:
-    """The names of the scans that `evaluate --dose -n N` drew."""
-    cohort = Cohort(codes=read_codes(folder / "scans.h5"), n=n)
-    scans, _ = find_cohort(model, load_anatomy(BUNDLED_JUDGE), dataset, cohort)
+def separability_table(measured: Measured, sections: list[dict[str, Any]]) -> ResultTable:
+    """Whether labels separate, a column a file of codes."""
+    auc = [f"{s['auc']:.3f} ({s['auc_interval'][0]:.3f} to {s['auc_interval'][1]:.3f})" for s in sections]
+    null = [f"{s['auc_null_95'][0]:.3f} to {s['auc_null_95'][1]:.3f}; {s['p_value']:.3f}" for s in sections]
+    in_sample = [
+        f"{s['in_sample']:.2f}; {s['in_sample_null_95'][0]:.2f} to {s['in_sample_null_95'][1]:.2f}" for s in sections
+    ]
+    alone = [s["ctr_alone"] for s in sections]
+    ctr = [f"{a['auc']:.3f} ({a['auc_interval'][0]:.3f} to {a['auc_interval'][1]:.3f})" if a else "" for a in alone]
+    rows = [
+        ["AUC held out by patient", *auc],
+        ["AUC of permuted labels; p", *null],
+        ["separation in sample; of permuted labels", *in_sample],
+        ["AUC of the CTR alone", *ctr],
+    ]
+    s = sections[0]
+    data = (
+        f"{s['positives']} {s['positive']} films of {s['positive_patients']} patients against {s['negatives']} "
+        f"{s['negative']} of {s['negative_patients']}. Codes: {s['method']}."
+    )
+    return measured.table("Held out by patient.", data, ["figure", *(s["space"].upper() for s in sections)], rows)
+
+
+def film_table(measured: Measured, kinds: dict[str, dict[str, Any]]) -> ResultTable:
+    """Edits of films of several kinds, judged at the films' own resolution."""
+    rows = []
+    for kind, section in kinds.items():
+        for row in section["summary"]:
+            if row["method"] == "native":
+                shares = [whole(row[name]) if row[name] is not None else "" for name in ("right_sign", "within_.03")]
+                ghost, here, edge, detail = (
+                    "" if row[name] is None else f"{row[name]:.2f}"
+                    for name in ("ghost", "ghost_here", "edge", "detail")
+                )
+                carried = "" if row["carried"] is None else f"{row['carried']:.2f}"
+                gap = "" if row["median_gap"] is None else f"{row['median_gap']:.3f}"
+                refused = f"{row['refused']} of {row['films']}"
+                rows.append(
+                    [
+                        kind,
+                        f"{row['strength']:g}",
+                        refused,
+                        carried,
+                        shares[0],
+                        gap,
+                        shares[1],
+                        ghost,
+                        here,
+                        edge,
+                        detail,
+                    ]
+                )
+    columns = ["films", "strength", "refused", "change of the ratio carried", "right sign", "median gap", "within .03"]
+    columns += ["ghost", "ghost, as far from a border", "new edge", "detail in place"]
+    what = "What each column means stands below the table. The ratio by a network that did not steer the edits."
+    counts = ", ".join(f"{section['films']} films of {kind}" for kind, section in kinds.items())
+    return measured.table(what, f"{counts}.", columns, rows)
+
+
+def scans_of_dose(measured: Measured, dataset: Dataset, n: int) -> set[str]:
+    """The names of the films that `evaluate --dose -n N` drew."""
+    cohort = Cohort(codes=read_codes(measured.folder / "scans.h5"), n=n)
+    scans, _ = find_cohort(measured.model, load_anatomy(BUNDLED_JUDGE), dataset, cohort)
     return {dataset.names[row] for row in scans.rows}
 
 
-def main(folder: Path, model: Model, dataset: Dataset | None) -> None:
-    """All tables whose figures are there; with the dataset, that of the targets for the scans of the dose too."""
-    for file in ("reconstruction", "code-error", "realism"):
-        if (folder / f"{file}.txt").exists():
-            print((folder / f"{file}.txt").read_text())
-    dose = section(folder, "dose", "dose")
+def all_tables(measured: Measured, dataset: Dataset | None) -> Iterator[tuple[str, ResultTable]]:
+    """All tables whose figures are there, by name."""
+    for file, name, make in (
+        ("reconstruction", "reconstruction", reconstruction_table),
+        ("code-error", "code_error", code_error_table),
+        ("realism", "realism", realism_table),
+        ("separability", "separability", separability_table),
+    ):
+        section = measured.section(file, name)
+        if section:
+            yield file, make(measured, section)
+    dose = measured.section("dose", "dose")
     if dose:
-        print(dose_table(dose), dose_words(dose), sep="\n\n", end="\n\n")
-    if (folder / "target.csv").exists():
-        print(target_table(folder, None), end="\n\n")
+        yield "dose", dose_table(measured, dose)
+        yield "dose-rise", rise_table(measured, dose)
+    if (measured.folder / "target.csv").exists():
+        yield "target-all", target_table(measured, None)
         if dose and dataset is not None:
-            print(target_table(folder, scans_of_dose(folder, model, dataset, dose["scans"])), end="\n\n")
-    doses = {name: section(folder, file, "dose") for file, name in DIRECTIONS.items()}
-    rows = [comparison_row(name, found) for name, found in doses.items() if found]
-    if rows:
-        ends = ("pixels, heart", "pixels, rest", "log-odds", "CTR at the end", "rank 1", "every step", "used")
-        print(table(rows, ("", "strength", *SHARES_HEADER, *ends)), end="\n\n")
-    if len(rows) == len(DIRECTIONS):
-        print(cosines(folder, model), end="\n\n")
-    for file in ("separability", "views"):
-        sections = section(folder, file, "separability")
-        if sections:
-            print(separability_table(sections), end="\n\n")
+            yield "target", target_table(measured, scans_of_dose(measured, dataset, dose["cohort"]["images"]))
+    yield from direction_tables(measured)
+    kinds = {
+        path.stem.removeprefix("native-"): json.loads(path.read_text())
+        for path in measured.folder.glob("native-*.json")
+    }
+    if kinds:
+        yield "films", film_table(measured, {kind: found["native"] for kind, found in sorted(kinds.items())})
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--dataset", type=Path, help="for the targets of the scans of the dose alone")
+    parser.add_argument("--tables", type=Path, required=True, help="where the tables go")
+    parser.add_argument("--dataset", type=Path, help="for the targets of the films of the dose alone")
     parser.add_argument("--model", type=Path, help="default: ./model, else the bundled one")
     options = parser.parse_args()
-    main(options.folder, load_model(options.model), None if options.dataset is None else Dataset(options.dataset))
+    of = Measured(options.folder, load_model(options.model))
+    for name, made in all_tables(of, None if options.dataset is None else Dataset(options.dataset)):
+        write_table(name, made, options.tables)
+        print(f"{name}\n\n{made.markdown()}\n")

@@ -1,6 +1,6 @@
 """The measured tables of the documents: one JSON file each in docs/results/tables, which pages show by name.
 
-    some_measurement | python docs/tools/result_tables.py NAME     # the first Markdown table of stdin becomes NAME's rows
+    some_measurement | python docs/tools/result_tables.py NAME...   # each Markdown table of stdin becomes a NAME's rows
 
 A table says what it shows, on what data, of how many, of which model, by which version and which command.
 """
@@ -8,7 +8,7 @@ A table says what it shows, on what data, of how many, of which model, by which 
 import json
 import re
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cxredit_cli import __version__
@@ -74,26 +74,27 @@ def write_table(name: str, content: ResultTable, folder: Path = TABLES) -> None:
     (folder / f"{name}.json").write_text(f'{{\n{head},\n  "rows": [\n{rows}\n  ]\n}}\n', encoding="utf-8")
 
 
-def parse_markdown(text: str) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the first Markdown table in a text. Raises InputError where there is none."""
-    lines = [line.strip() for line in text.splitlines()]
-    for i in range(len(lines) - 1):
-        if lines[i].startswith("|") and re.fullmatch(r"\|(\s*:?-+:?\s*\|)+", lines[i + 1]):
-            body = []
-            for line in lines[i + 2 :]:
-                if not line.startswith("|"):
-                    break
-                body.append(line)
-            # A bar within a cell is written \|.
-            header, *rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in [lines[i], *body]]
-            if any(len(row) != len(header) for row in rows):
-                raise InputError("A row of the table has not as many cells as its header.")
-            return header, rows
-    raise InputError("There is no Markdown table.")
+def parse_markdown(text: str) -> list[tuple[list[str], list[list[str]]]]:
+    """Header and rows of each Markdown table in a text. Raises InputError where a row has another number of cells."""
+    found = []
+    for block in re.findall(r"(?:^[ \t]*\|.*\|[ \t]*(?:\n|\Z)){2,}", text, re.MULTILINE):
+        # A bar within a cell is written \|.
+        lines = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]] for line in block.splitlines()]
+        header, rule, *rows = lines
+        if not all(re.fullmatch(r":?-+:?", cell) for cell in rule) or any(len(row) != len(header) for row in rows):
+            raise InputError("A table has no line below its header, or a row with another number of cells.")
+        found.append((header, rows))
+    return found
+
+
+def main(names: list[str], text: str) -> None:
+    """Renew the rows of the named tables, which keep their descriptions."""
+    found = parse_markdown(text)
+    if len(found) != len(names):
+        raise SystemExit(f"The text holds {len(found)} Markdown tables, but {len(names)} names were given.")
+    for name, (columns, rows) in zip(names, found, strict=True):
+        write_table(name, replace(read_table(name), columns=columns, rows=rows, version=__version__))
 
 
 if __name__ == "__main__":
-    old = read_table(sys.argv[1])
-    columns, rows = parse_markdown(sys.stdin.read())
-    fields = asdict(old) | {"columns": columns, "rows": rows, "version": __version__}
-    write_table(sys.argv[1], ResultTable(**fields))
+    main(sys.argv[1:], sys.stdin.read())

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+SCRIPT = Path(__file__).parents[2] / "docs" / "tools" / "model_tables.py"
 SHARES = (
     "heart_area",
     "thorax_width",
@@ -22,6 +22,7 @@ def dose(rise: float) -> dict[str, object]:
     return {
         "strengths": [0.0, 4.0, 8.0],
         "scans": 100,
+        "cohort": {"images": 100, "view": "PA", "label": "No Finding", "split": "val"},
         "used": 97,
         "plausible": [1.0, 1.0, 0.97],
         "ctr": {"mean": [0.46, 0.46 + rise, 0.46 + 2 * rise], "deviation": [0.06, 0.06, 0.05]},
@@ -45,15 +46,62 @@ def test_tables_of_a_folder(tmp_path: Path) -> None:
     manifest = "source,file,target_ctr,ctr,reconstruction_ctr\na,a1,0.5|0.55,0.52,0.45\nb,b1,0.5,0.5,0.4\n"
     (tmp_path / "target/manifest.csv").write_text(manifest)
     (tmp_path / "target.csv").write_text("name,ctr,plausible\na1,0.51,yes\nb1,0.7,no\n")
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / "model_tables.py", tmp_path], capture_output=True, text=True, check=False
-    )
+    words = [SCRIPT, tmp_path, "--tables", tmp_path / "tables"]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert "| 4 | 0.560 ± 0.060 | +10.0 % | " in done.stdout
+
+    def rows(name: str) -> list[list[str]]:
+        return list(json.loads((tmp_path / "tables" / f"{name}.json").read_text())["rows"])
+
+    assert {path.stem for path in (tmp_path / "tables").iterdir()} == {
+        *("dose", "dose-rise", "target-all", "directions", "directions-at-8")
+    }
+    assert rows("dose")[1][:3] == ["4", "0.560 ± 0.060", "+10 %"]
+    assert "| 4 | 0.560 ± 0.060 | +10 % | " in done.stdout
     # A rise of 0.05 is half way to 4 for the one and never reached by the other, whose end is shown.
-    assert any(line.startswith("| bundled | 2.0 | +5.0 %") for line in lines)
-    assert any(line.startswith("| pairs, optimised | never | +30.0 %") for line in lines)
+    assert rows("directions")[0][:3] == ["bundled", "2.0", "+5.0 %"]
+    assert rows("directions")[1][:3] == ["pairs, optimised", "never", "+30 %"]
     # One picture serves two targets; an implausible one counts for the network that steered alone.
-    assert "| 0.50 | 0.075 | 0.010 | 0.010 | 0.010 | 1 of 2 |" in lines
-    assert "| 0.55 | 0.100 | 0.030 | 0.040 | 0.040 | 1 of 1 |" in lines
+    assert rows("target-all") == [
+        ["0.50", "0.075", "0.010", "0.010", "0.010", "1 of 2"],
+        ["0.55", "0.100", "0.030", "0.040", "0.040", "1 of 1"],
+    ]
+    document = json.loads((tmp_path / "tables" / "dose.json").read_text())
+    assert document["data"].startswith("100 No Finding films of the split val (PA), one a patient; 97 have plausible")
+    assert document["model"].startswith("nih-cxr-128 [")
+
+
+def test_the_other_sections_of_a_folder(tmp_path: Path) -> None:
+    mean = {"mean": 30.26, "deviation": 1.04}
+    way = {"way": "hybrid, w+, 150 steps", "psnr": mean, "ssim": mean, "ms_ssim": mean, "error": mean}
+    way |= {"ctr_correlation": 0.974, "ctr_error": 0.0111, "seconds_an_image": 4.26}
+    cohort = {"images": 224, "view": "PA", "label": "any", "split": "val"}
+    found = {"cohort": cohort, "device": "cpu", "batch": 16, "ways": [way]}
+    (tmp_path / "reconstruction.json").write_text(json.dumps({"reconstruction": found}))
+    (tmp_path / "code-error.json").write_text(json.dumps({"code_error": {"images": 24, "ways": [way]}}))
+    value = {"mean": 13.14, "spread": 0.06}
+    figures = [
+        {"name": name, "features": features, "generated": value, "floor": value, "others": None, "ratio": 1.0}
+        for name, features in (("frechet_distance", "anatomy"), ("sliced_wasserstein_64", ""))
+    ]
+    realism = {"images": 634, "half": 317, "patients": 228, "split": "val", "figures": figures}
+    (tmp_path / "realism.json").write_text(json.dumps({"realism": realism}))
+    row = {"strength": -6.0, "method": "native", "films": 32, "refused": 4, "carried": 0.966, "right_sign": 1.0}
+    row |= {"median_gap": 0.0071, "within_.03": 0.86, "ghost": None, "ghost_here": 0.7, "edge": 0.96, "detail": 0.93}
+    native = {"films": 32, "summary": [row, {**row, "method": "additive"}]}
+    (tmp_path / "native-512.json").write_text(json.dumps({"native": native}))
+    words = [SCRIPT, tmp_path, "--tables", tmp_path / "tables"]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    def rows(name: str) -> list[list[str]]:
+        return list(json.loads((tmp_path / "tables" / f"{name}.json").read_text())["rows"])
+
+    spread = ["30.3 ± 1.0 dB", "30.260 ± 1.040", "30.260 ± 1.040"]
+    assert rows("reconstruction") == [["hybrid, W+, 150 steps (default)", *spread, "0.97", "0.011", "4.3"]]
+    assert rows("code-error") == [["hybrid, W+, 150 steps", "30.26 ± 1.04", "30.3 dB"]]
+    assert [row[:2] for row in rows("realism")] == [
+        ["Fréchet distance, anatomy", "13.1"],
+        ["sliced Wasserstein, 64", "13.140"],
+    ]
+    assert rows("films") == [["512", "-6", "4 of 32", "0.97", "100 %", "0.007", "86 %", "", "0.70", "0.96", "0.93"]]

@@ -1,4 +1,4 @@
-"""The scripts behind docs/reproduction.md and docs/inversion.md, on few images and steps."""
+"""The scripts behind docs/results/reproduction.md and docs/results/inversion.md, on few images and steps."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""The script behind docs/separability.md: noise separates in sample, and not held out."""
+"""The script behind docs/explanation/separability.md: noise separates in sample, and not held out."""
 
 import re
 import runpy
