@@ -2,8 +2,8 @@
 
     python examples/separability_of_noise.py [--plot noise.png] > noise.md
 
-Prints the tables of docs/explanation/separability.md, of 350 codes in 512 dimensions, as in Saboo et al. 2020, that hold
-no disease. `python docs/tools/result_tables.py noise noise-solvers < noise.md` renews those of the documents.
+Prints the tables of docs/explanation/separability.md, of 350 codes in 512 dimensions, as in Saboo et al. 2020, that
+hold no disease. `python docs/tools/result_tables.py noise noise-solvers < noise.md` renews those of the documents.
 """
 
 import argparse

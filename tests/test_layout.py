@@ -1,4 +1,4 @@
-"""The rules of the layout that docs/contributing/architecture.md gives, and the start of the command line without heavy imports."""
+"""The rules of the layout of docs/contributing/architecture.md, and the command line's start without heavy imports."""
 
 import ast
 import subprocess

@@ -43,7 +43,7 @@ def choose_method(model: Model, method: str | None) -> Method:
 def choose_space(model: Model, method: Method, space: str | None) -> Space:
     """The space to use: `space`, or the encoder's own for `encoder`, and W+ for what is searched for.
 
-    A code of W+ is nearer to the radiograph, and its edits come nearer to what was asked for (docs/results/inversion.md).
+    A code of W+ is nearer to the radiograph, and its edits do what was asked (docs/results/inversion.md).
     """
     if space is None:
         narrow = method == "encoder" and model.encoder is not None and model.encoder.config.num_outputs == 1

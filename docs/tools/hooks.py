@@ -1,8 +1,8 @@
 """What mkdocs does beside its own: the page of all commands, and the measured tables where a page names them.
 
 On a page `{{ table("dose") }}` is a table of docs/results/tables, `{{ table("dose", "strength", "CTR") }}` some of its
-columns, `{{ cell("dose", "8", "CTR") }}` one cell, and `{{ bundled.training.kimg }}` what model.json of the bundled model
-says. A name that does not exist ends the build.
+columns, `{{ cell("dose", "8", "CTR") }}` one cell, and `{{ bundled.training.kimg }}` what model.json of the bundled
+model says. A name that does not exist ends the build.
 """
 
 import json

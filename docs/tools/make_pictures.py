@@ -1,6 +1,6 @@
 """Make the pictures of Start and Tutorials from the bundled films: the commands of those pages, run and photographed.
 
-    python docs/tools/make_pictures.py            # -> docs/images; a minute of one core, and needs Chromium for demo.png
+    python docs/tools/make_pictures.py            # -> docs/images; a minute of one core, and Chromium for demo.png
 
 The measured figures' pictures come from elsewhere: results/reproduction from examples/reproduce_figure.py, and
 explanation/separability_of_noise.png from examples/separability_of_noise.py --plot.
@@ -48,9 +48,11 @@ def main() -> None:
         cxredit("apply", "codes.h5", "--films", "films", "--sweep", "-6:6:5", folder=folder)
         edited = folder / "edited"
         beside(FILM, edited / f"{FILM.stem}_+6.png").convert("L").save(IMAGES / "edit.png", optimize=True)
-        sheet = Image.open(edited / f"{FILM.stem}_sheet.png").convert("L")
-        sheet.thumbnail((1280, 1280), Image.Resampling.LANCZOS)
-        sheet.save(IMAGES / "sheet.png", optimize=True)
+        sweep = ("--sweep", "-6:6:3", "-o", "three")
+        cxredit("apply", "codes.h5", "--films", "films", *sweep, folder=folder)
+        sheet = Image.open(folder / "three" / f"{FILM.stem}_sheet.png").convert("RGB")
+        sheet.thumbnail((1400, 1400), Image.Resampling.LANCZOS)
+        sheet.quantize(128).save(IMAGES / "sheet.png", optimize=True)
         cxredit("measure", FILM, edited / f"{FILM.stem}_+6.png", "--overlay", "outlines", folder=folder)
         drawn = sorted((folder / "outlines").glob("*.png"), key=lambda path: "+6" in path.name)
         beside(*drawn).quantize(64).save(IMAGES / "outlines.png", optimize=True)
@@ -74,7 +76,7 @@ def photograph(page: Path, picture: Path) -> None:
     moved.write_text(text)
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1280,1000")
     subprocess.run([next(programs), *flags, f"--screenshot={picture}", moved.as_uri()], check=True)
-    Image.open(picture).convert("L").save(picture, optimize=True)
+    Image.open(picture).convert("RGB").quantize(128).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,13 @@ class ResultTable:
         below = [self.data, f"Model {self.model}." if self.model else "", f"cxredit {self.version}."]
         below.append(f"Command: `{self.command}`." if self.command else "")
         line = " ".join(part for part in (self.what, *below) if part)
-        return f"{table([[row[i] for i in places] for row in self.rows], shown)}\n\n{line}\n{{: .{MEASURED} }}"
+        rows = [[unbroken(row[i]) for i in places] for row in self.rows]
+        return f"{table(rows, shown)}\n\n{line}\n{{: .{MEASURED} }}"
+
+
+def unbroken(cell: str) -> str:
+    """A cell whose numbers stay with their units and spreads on one line."""
+    return re.sub(r"(?<=\d) (?=%|dB|GB|MB|s$|±)|(?<=±) ", "\N{NO-BREAK SPACE}", cell)
 
 
 def table(rows: list[list[str]], header: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The documents: short pages, tables that pages name, messages that the program does say, pictures that a script makes."""
+"""The documents: short pages, tables that pages name, messages that the program says, pictures that a script makes."""
 
 import importlib
 import re
@@ -89,7 +89,7 @@ def test_a_markdown_table_becomes_the_rows_of_a_measured_one(tools: dict[str, Mo
     assert read == table
     assert read.cell("encoder", "PSNR") == "22.0 dB"
     assert (
-        "| encoder | 22.0 dB |\n\nWhat. Ten films. Model m [1]. cxredit 1.0. Command: `a command`." in read.markdown()
+        "| encoder | 22.0\N{NO-BREAK SPACE}dB |\n\nWhat. Ten films. Model m [1]. cxredit 1.0. Command: `a command`." in read.markdown()
     )
 
 

@@ -45,7 +45,7 @@ def test_later_passes_correct_the_first(tiny_model_dir: Path, tmp_path: Path, da
 
 
 def test_an_encoder_that_is_taught_shows_what_it_has_seen_better() -> None:
-    """On images that the generator can make; what it gains on unseen ones is not certain (docs/results/inversion.md)."""
+    """On images that the generator can make; on unseen ones the gain is not certain (docs/results/inversion.md)."""
     torch.manual_seed(0)
     generator = Generator(GeneratorConfig(32, z_dim=32, w_dim=32, channel_base=128, channel_max=8)).eval()
     generator.requires_grad_(False)
