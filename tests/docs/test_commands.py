@@ -37,7 +37,9 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     """The blocks of shell on a page."""
     found = BLOCK.findall(page.read_text())
-    return [Block(note, tuple(code.strip().splitlines())) for note, kind, code in found if kind == "bash"]
+    return [
+        Block(note, tuple(code.replace("\\\n", " ").strip().splitlines())) for note, kind, code in found if kind == "bash"
+    ]
 
 
 def words_of(line: str) -> list[str]:
