@@ -149,7 +149,7 @@ def test_a_study_from_folder_to_figure(desk: Path) -> None:
     follow(page, desk)
     assert len(list((desk / "edited").glob("scan-01_*.png"))) == 5 + 1
     with Image.open(desk / "figure.png") as figure:
-        assert figure.size == (800, 560)
+        assert figure.size == (960, 560)
 
 
 def test_your_own_model(desk: Path) -> None:
