@@ -166,5 +166,5 @@ def test_your_own_disease(desk: Path) -> None:
 def test_a_cohort_overnight(desk: Path) -> None:
     few(desk / "films", 2)
     follow(DOCS / "tutorials" / "cohort.md", desk)
-    assert len(list((desk / "edited-cohort").glob("*_sheet.png"))) == 2
+    assert len(list((desk / "rehearsal").glob("*_sheet.png"))) == 2
     assert (desk / "edited-together" / "manifest.csv").exists()
