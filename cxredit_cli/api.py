@@ -126,10 +126,11 @@ def load_model(path: str | Path | None = None, device: str = "auto") -> Model:
 
     Raises InputError where the folder holds none.
 
-    >>> import cxredit_cli as cx
-    >>> model = cx.load_model()
-    >>> model.generator.resolution
-    128
+    Examples:
+        >>> import cxredit_cli as cx
+        >>> model = cx.load_model()
+        >>> model.generator.resolution
+        128
     """
     return load_from_folder(None if path is None else Path(path), resolve_device(device))
 
@@ -139,11 +140,12 @@ def look(radiographs: Sequence[Radiograph | Path | str], fit: Fit = "crop") -> l
 
     "" stands for one that looks like an upright frontal chest radiograph. Raises UnreadableImageError.
 
-    >>> import cxredit_cli as cx
-    >>> film = cx.read_radiograph(cx.BUNDLED_RADIOGRAPH)
-    >>> upside_down = cx.Radiograph(film.pixels[::-1, ::-1], "turned.png", "")
-    >>> cx.look([film, upside_down])
-    ['', 'it looks upside down']
+    Examples:
+        >>> import cxredit_cli as cx
+        >>> film = cx.read_radiograph(cx.BUNDLED_RADIOGRAPH)
+        >>> upside_down = cx.Radiograph(film.pixels[::-1, ::-1], "turned.png", "")
+        >>> cx.look([film, upside_down])
+        ['', 'it looks upside down']
     """
     trained = load_intake()
     side = trained.network.config.resolution
@@ -166,10 +168,11 @@ def invert(
 
     None is what `cxredit invert` does: hybrid in W+. Raises UnreadableImageError for a file that is no radiograph.
 
-    >>> import cxredit_cli as cx
-    >>> codes = cx.invert(cx.load_model(), [cx.BUNDLED_RADIOGRAPH], method="encoder")
-    >>> codes.w.shape, codes.reconstructions.shape
-    ((1, 1, 512), (1, 128, 128))
+    Examples:
+        >>> import cxredit_cli as cx
+        >>> codes = cx.invert(cx.load_model(), [cx.BUNDLED_RADIOGRAPH], method="encoder")
+        >>> codes.w.shape, codes.reconstructions.shape
+        ((1, 1, 512), (1, 128, 128))
     """
     read = [item if isinstance(item, Radiograph) else read_radiograph(Path(item)) for item in radiographs]
     if not read:
@@ -196,11 +199,12 @@ def write_codes(path: str | Path, model: Model, codes: Inverted) -> None:
 def load_direction(path: str | Path | None = None, model: Model | None = None) -> Direction:
     """The direction in a file; None: ./direction.h5 where there is one, else the cardiomegaly direction of `model`.
 
-    >>> import cxredit_cli as cx
-    >>> model = cx.load_model()
-    >>> direction = cx.load_direction(model=model)
-    >>> direction.name, direction.carried
-    ('cardiomegaly', 'border')
+    Examples:
+        >>> import cxredit_cli as cx
+        >>> model = cx.load_model()
+        >>> direction = cx.load_direction(model=model)
+        >>> direction.name, direction.carried
+        ('cardiomegaly', 'border')
     """
     if path is None and model is None:
         raise InputError("Give the file of a direction, or the model whose own is wanted.")
@@ -236,11 +240,12 @@ def edit(
 ) -> NDArray[np.float32]:
     """The generator's pictures [N, S, R, R] in 0..1 of codes moved by each strength: G(w + strength * v).
 
-    >>> import cxredit_cli as cx
-    >>> model = cx.load_model()
-    >>> codes = cx.invert(model, [cx.BUNDLED_RADIOGRAPH], method="encoder")
-    >>> cx.edit(model, codes, cx.load_direction(model=model), [0, 6]).shape
-    (1, 2, 128, 128)
+    Examples:
+        >>> import cxredit_cli as cx
+        >>> model = cx.load_model()
+        >>> codes = cx.invert(model, [cx.BUNDLED_RADIOGRAPH], method="encoder")
+        >>> cx.edit(model, codes, cx.load_direction(model=model), [0, 6]).shape
+        (1, 2, 128, 128)
     """
     some = _tensors(codes)
     moved = move(some.w, torch.from_numpy(direction.direction), list(strengths), model.generator.num_ws)
@@ -282,10 +287,11 @@ def generate(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Codes [n, 1, w_dim] drawn at random, the same for a seed, and their pictures [n, R, R] in 0..1, of nobody.
 
-    >>> import cxredit_cli as cx
-    >>> w, pictures = cx.generate(cx.load_model(), 2)
-    >>> w.shape, pictures.shape
-    ((2, 1, 512), (2, 128, 128))
+    Examples:
+        >>> import cxredit_cli as cx
+        >>> w, pictures = cx.generate(cx.load_model(), 2)
+        >>> w.shape, pictures.shape
+        ((2, 1, 512), (2, 128, 128))
     """
     w = random_codes(model.generator, seed, range(n), truncation_psi).cpu()
     made = torch.cat(list(synthesize(model.generator, w, batch=batch)))[:, 0]
@@ -295,10 +301,11 @@ def generate(
 def measure(pictures: NDArray[np.float32] | Sequence[NDArray[np.float32]]) -> Anatomy:
     """Outline heart and lungs on pictures [N, R, R] of any range: cardiothoracic ratio, widths, heights, areas.
 
-    >>> import cxredit_cli as cx
-    >>> anatomy = cx.measure([cx.read_radiograph(cx.BUNDLED_RADIOGRAPH).pixels])
-    >>> round(float(anatomy.ctr[0]), 1), anatomy.problem
-    (0.4, [''])
+    Examples:
+        >>> import cxredit_cli as cx
+        >>> anatomy = cx.measure([cx.read_radiograph(cx.BUNDLED_RADIOGRAPH).pixels])
+        >>> round(float(anatomy.ctr[0]), 1), anatomy.problem
+        (0.4, [''])
     """
     stacked = torch.from_numpy(np.stack([np.asarray(picture, dtype=np.float32) for picture in pictures]))
     return measure_images(load_anatomy(), stacked[:, None])

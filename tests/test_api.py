@@ -1,7 +1,6 @@
 """The library as a notebook sees it: light to import, whole, its examples true, and the notebook itself."""
 
 import doctest
-import importlib.util
 import json
 import os
 import subprocess
@@ -87,16 +86,6 @@ def test_a_direction_from_labels(model: Model, tmp_path: Path) -> None:
     assert np.linalg.norm(direction.direction) == pytest.approx(1, abs=1e-5)
     cx.write_direction(tmp_path / "known.h5", direction)
     assert cx.load_direction(tmp_path / "known.h5", model).name == "Known"
-
-
-def test_the_reference_is_that_of_the_docstrings() -> None:
-    path = ROOT / "docs" / "make_python.py"
-    specification = importlib.util.spec_from_file_location("make_python", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    assert module.PAGE.read_text() == module.reference(), f"run {path} again"
 
 
 def test_the_notebook_has_a_whole_study_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

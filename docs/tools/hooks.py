@@ -2,7 +2,7 @@
 
 On a page `{{ table("dose") }}` is a table of docs/results/tables, `{{ table("dose", "strength", "CTR") }}` some of its
 columns, `{{ cell("dose", "8", "CTR") }}` one cell, and `{{ bundled.training.kimg }}` what model.json of the bundled
-model says. A name that does not exist ends the build.
+model says; `{{ api("types") }}` is the types that a notebook gets. A name that does not exist ends the build.
 """
 
 import json
@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from mkdocs.structure.files import File, Files
 from result_tables import read_table
 
+import cxredit_cli
 from cxredit_cli.storage.models import BUNDLED
 
 # "{#" begins an anchor in Markdown, so it must not begin a comment of the template.
@@ -36,7 +37,7 @@ def filled(markdown: str) -> str:
     if "{{" not in markdown:
         return markdown
     bundled = json.loads((BUNDLED / "model.json").read_text(encoding="utf-8"))
-    return TEMPLATES.from_string(markdown).render(table=shown, cell=one, number=number, bundled=bundled)
+    return TEMPLATES.from_string(markdown).render(table=shown, cell=one, number=number, api=names, bundled=bundled)
 
 
 def shown(name: str, *columns: str) -> str:
@@ -47,6 +48,13 @@ def shown(name: str, *columns: str) -> str:
 def one(name: str, row: str, column: str) -> str:
     """One cell of a table."""
     return read_table(name).cell(row, column)
+
+
+def names(kind: str) -> str:
+    """What `import cxredit_cli as cx` gives, `functions` or `types`, one after the other, for mkdocstrings."""
+    public = [name for name in cxredit_cli.__all__ if not name.isupper() and not name.startswith("_")]
+    chosen = [name for name in public if name[0].islower() == (kind == "functions")]
+    return "\n\n".join(f"::: cxredit_cli.api.{name}" for name in chosen)
 
 
 def number(name: str, row: str, column: str) -> str:

@@ -38,7 +38,9 @@ def blocks(page: Path) -> list[Block]:
     """The blocks of shell on a page."""
     found = BLOCK.findall(page.read_text())
     return [
-        Block(note, tuple(code.replace("\\\n", " ").strip().splitlines())) for note, kind, code in found if kind == "bash"
+        Block(note, tuple(code.replace("\\\n", " ").strip().splitlines()))
+        for note, kind, code in found
+        if kind == "bash"
     ]
 
 

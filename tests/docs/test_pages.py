@@ -89,7 +89,8 @@ def test_a_markdown_table_becomes_the_rows_of_a_measured_one(tools: dict[str, Mo
     assert read == table
     assert read.cell("encoder", "PSNR") == "22.0 dB"
     assert (
-        "| encoder | 22.0\N{NO-BREAK SPACE}dB |\n\nWhat. Ten films. Model m [1]. cxredit 1.0. Command: `a command`." in read.markdown()
+        "| encoder | 22.0\N{NO-BREAK SPACE}dB |\n\nWhat. Ten films. Model m [1]. cxredit 1.0. Command: `a command`."
+        in read.markdown()
     )
 
 
@@ -109,6 +110,14 @@ def test_the_reference_has_every_command_and_option(tools: dict[str, ModuleType]
         for parameter in command.params:
             if parameter.param_type_name == "option" and "--help" not in parameter.opts:
                 assert f"`{parameter.opts[0]}`" in section, f"{name} {parameter.opts[0]}"
+
+
+def test_the_reference_of_python_has_every_name(tools: dict[str, ModuleType]) -> None:
+    import cxredit_cli
+
+    filled = tools["hooks"].filled((DOCS / "reference" / "python.md").read_text())
+    named = set(re.findall(r"::: cxredit_cli\.api\.(\w+)", filled))
+    assert named == set(cxredit_cli.__all__) - {"__version__", "BUNDLED_RADIOGRAPH"}
 
 
 def test_troubleshooting_quotes_what_the_program_says() -> None:
