@@ -12,7 +12,7 @@ from torch import Tensor
 from cxredit_cli.anatomy.measures import Anatomy, measure_images
 from cxredit_cli.errors import InputError
 from cxredit_cli.evaluation.scans import Scans, invert_scans
-from cxredit_cli.inversion.invert import choose_method, choose_space
+from cxredit_cli.inversion.invert import STEPS, choose_method, choose_space
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.metrics.ms_ssim import ms_ssim
@@ -20,8 +20,6 @@ from cxredit_cli.metrics.psnr_ssim import psnr, ssim
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress
 from cxredit_cli.storage.models import Model
-
-STEPS = 150
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def train_encoder(
     with torch.no_grad():
         picture = generator.synthesis(mean[None, None]).clamp(-1, 1)
     encoder.set_code_statistics(mean.cpu(), spread.cpu(), picture.cpu())
-    basis = search_basis(model, progress) if options.collaborate else None
+    basis = search_basis(model, options.space, progress) if options.collaborate else None
     if initial is not None:
         start_from(encoder, initial)
     encoder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
