@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from cxredit_cli.networks.generator import random_z
+from cxredit_cli.processes import Processes, join
 from cxredit_cli.progress import SilentProgress
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.models import load_model
@@ -25,7 +26,6 @@ from cxredit_cli.training.grow import plan_stages
 from cxredit_cli.training.images import TrainingImages
 from cxredit_cli.training.logs import Means
 from cxredit_cli.training.presets import gan_config
-from cxredit_cli.training.processes import Processes, join
 
 CPU = torch.device("cpu")
 

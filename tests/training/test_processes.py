@@ -19,9 +19,9 @@ from torch import Tensor
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.networks.discriminator import minibatch_std
+from cxredit_cli.processes import own_device
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.training.parts import parts_of
-from cxredit_cli.training.processes import own_device
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 HERE = Path(__file__).parent
