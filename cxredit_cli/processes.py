@@ -29,8 +29,8 @@ WAIT = timedelta(hours=24)
 BEAT_SECONDS = 2.0
 BEAT_TIMEOUT = timedelta(seconds=25)
 LOST = (
-    "Another process of this work has ended, or all were told to stop; run the same command again, which carries on where "
-    "it can."
+    "Another process of this work has ended, or all were told to stop; run the same command again, and it carries on "
+    "where it can."
 )
 End = Callable[[str, int], NoReturn]  # says a sentence, if any, and ends the process with an exit code from any thread
 T = TypeVar("T")
@@ -179,7 +179,7 @@ class Heartbeat:
             time.sleep(60)
 
     def give_up(self, exit_code: int) -> bool:
-        """Let the others end without a word, for this process says why; return whether all of them fail by themselves."""
+        """Let the others end without a word, for this one says why; return whether all of them fail by themselves."""
         self._failed = exit_code
         self._tell.send(b"\0")
         self._thread.join(BEAT_TIMEOUT.seconds + BEAT_SECONDS)

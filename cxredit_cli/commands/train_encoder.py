@@ -110,8 +110,8 @@ def command(
         loaded = load_model(model, target, parts=(GENERATOR,))
         if loaded.path.resolve() == BUNDLED.resolve():
             raise InputError(
-                "train-encoder writes into the model's folder and there is no ./model; train one with `cxredit train-gan`, "
-                f"or copy {BUNDLED} to ./model."
+                "train-encoder writes into the model's folder and there is no ./model; train one with `cxredit "
+                f"train-gan`, or copy {BUNDLED} to ./model."
             )
         loaded.generator.synthesis.precision = dtype
         side = loaded.generator.resolution

@@ -184,8 +184,8 @@ def find_measured_direction(
 ) -> Direction:
     """The direction of a measure or of a class's log-odds in the model's W, by `n` (None: of IMAGES) generated images.
 
-    Several `processes` find the same one together. Raises InputError for a measure that there is not, for gradients of a classifier that has none, and where too few
-    images have plausible anatomy.
+    Several `processes` share the images, and all find it. Raises InputError for a measure that there is not, for
+    gradients of a classifier that has none, and where too few images have plausible anatomy.
     """
     score = None if isinstance(target, str) else target
     for measure in (*([target] if isinstance(target, str) else ()), *held):

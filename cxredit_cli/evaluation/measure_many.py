@@ -152,8 +152,8 @@ def list_groups(
 ) -> tuple[list[Group], int]:
     """What `inputs` name, in their order, and how many overviews (contact sheets) were left out of folders.
 
-    `load_generator` is called once, where codes are among them; the first of several processes looks for files. Raises InputError where an input names nothing,
-    MismatchError for codes of another generator.
+    `load_generator` is called once, where codes are among them. The first of several `processes` looks for files.
+    Raises InputError where an input names nothing, MismatchError for codes of another generator.
     """
     kinds = [(_kind(given), given) for given in inputs]
     if (split or label) and "dataset" not in (kind for kind, _ in kinds):

@@ -1,11 +1,10 @@
-"""Trains in several processes: `python several_processes.py '[{"what": "iterations", "processes": 2, ...}, ...]'`.
+"""Trains in several processes: `python -m tests.training.several_processes '[{"what": "iterations", "processes": 2, ...}, ...]'`.
 
 The processes of each task are forked from this one, which has imported what they need.
 """
 
 import json
 import os
-import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from cxredit_cli.processes import Processes, join
 from cxredit_cli.progress import SilentProgress
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.models import load_model
+from cxredit_cli.torchrun import Place
 from cxredit_cli.training.encoder import EncoderTraining, train_encoder
 from cxredit_cli.training.gan import team_for, train_gan, train_iteration
 from cxredit_cli.training.gan_run import GanConfig, begin, save_run
@@ -26,6 +26,7 @@ from cxredit_cli.training.grow import plan_stages
 from cxredit_cli.training.images import TrainingImages
 from cxredit_cli.training.logs import Means
 from cxredit_cli.training.presets import gan_config
+from tests.forked import exit_codes, fork
 
 CPU = torch.device("cpu")
 
@@ -97,38 +98,20 @@ def encoder(task: dict[str, Any], processes: Processes) -> None:
     train_encoder(model, data, options, kimg=task["kimg"], minutes=None, progress=SilentProgress(), processes=processes)
 
 
-def free_port() -> str:
-    """A port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
-
-
-def end(sentence: str) -> NoReturn:
+def end(sentence: str, exit_code: int) -> NoReturn:
     """As the commands do."""
     sys.stderr.write(sentence)
-    os._exit(1)
+    os._exit(exit_code)
 
 
 def do(task: dict[str, Any]) -> None:
     """One task in as many processes as it asks for."""
-    count, port = task["processes"], free_port()
-    children = []
-    for rank in range(count):
-        child = os.fork()
-        if child == 0:
-            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
-            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-            try:
-                with join(CPU, os.environ, end) as processes:
-                    {"iterations": iterations, "gan": gan, "encoder": encoder}[task["what"]](task, processes)
-            except BaseException as error:
-                sys.stderr.write(f"process {rank} of {count}: {error!r}\n")
-                os._exit(1)
-            os._exit(0)
-        children.append(child)
-    ended = [os.waitpid(child, 0)[1] for child in children]
-    if any(ended):
+
+    def work(rank: int) -> None:
+        with join(CPU, Place.of(os.environ), end) as processes:
+            {"iterations": iterations, "gan": gan, "encoder": encoder}[task["what"]](task, processes)
+
+    if any(exit_codes(fork(task["processes"], work))):
         sys.exit(1)
 
 

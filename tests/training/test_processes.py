@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,28 +16,23 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from cxredit_cli.devices import own_device
 from cxredit_cli.errors import InputError
 from cxredit_cli.networks.discriminator import minibatch_std
-from cxredit_cli.processes import own_device
 from cxredit_cli.storage.dataset import Dataset
+from cxredit_cli.torchrun import Place
 from cxredit_cli.training.parts import parts_of
+from tests.forked import free_port
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 def train(*tasks: dict[str, Any]) -> None:
     """The tasks of several_processes.py, one after the other."""
-    command = [sys.executable, str(HERE / "several_processes.py"), json.dumps(tasks)]
-    finished = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "tests.training.several_processes", json.dumps(tasks)]
+    finished = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert finished.returncode == 0, finished.stderr
-
-
-def free_port() -> str:
-    """A port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
 
 
 def furthest(once: Path, again: Path, names: tuple[str, ...] = ("",)) -> float:
@@ -178,7 +172,7 @@ def test_one_that_is_killed_ends_the_others_with_a_sentence(dataset: Dataset, tm
         _, said = other.communicate(timeout=60)
         assert time.monotonic() - begun < 30
         assert other.returncode == 1
-        assert said.count("cxredit: Another process of this training has ended") == 1, said
+        assert said.count("cxredit: Another process of this work has ended") == 1, said
         assert "Traceback" not in said
     finally:
         for process in processes:
@@ -213,15 +207,3 @@ def test_every_image_is_in_one_part_and_groups_stay_together() -> None:
 def test_what_cannot_be_split_is_refused(whole: int, size: int, processes: int, most: int | None, words: str) -> None:
     with pytest.raises(InputError, match=words):
         parts_of(whole, size, 0, processes, most)
-
-
-def test_each_process_has_a_gpu_of_its_own() -> None:
-    torchrun = {"RANK": "9", "WORLD_SIZE": "16", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "8"}
-    assert own_device("auto", torchrun, 8) == own_device("cuda", torchrun, 8) == "cuda:1"
-    assert own_device("auto", torchrun, 0) == "auto"
-    assert own_device("cpu", torchrun, 8) == "cpu"
-    assert own_device("cuda:1", {}, 8) == "cuda:1"
-    with pytest.raises(InputError, match="a machine with 4 GPUs"):
-        own_device("auto", torchrun, 4)
-    with pytest.raises(InputError, match="for one process"):
-        own_device("cuda:1", torchrun, 8)
