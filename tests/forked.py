@@ -1,10 +1,15 @@
-"""Processes as torchrun starts them, forked from one that has imported what they need: imports take longer than tests."""
+"""Processes as torchrun starts them, but forked from one that has imported what they need, for imports take long."""
 
 import os
+import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
+
+from cxredit_cli.app import app
 
 
 def free_port() -> str:
@@ -36,6 +41,25 @@ def fork(count: int, work: Callable[[int], None]) -> list[int]:
                 os._exit(code)
         children.append(child)
     return children
+
+
+def command(words: list[str]) -> Callable[[int], None]:
+    """`cxredit` with these words, for `fork`; what it says on stderr goes to <rank>.err."""
+
+    def work(rank: int) -> None:
+        with open(f"{rank}.err", "w") as errors, open(os.devnull, "w") as nothing:
+            os.dup2(errors.fileno(), 2)
+            os.dup2(nothing.fileno(), 1)
+            app(words)
+
+    return work
+
+
+def kill_when(there: Path, process: int) -> None:
+    """Kill a process as soon as a file is there."""
+    while not there.exists():
+        time.sleep(0.05)
+    os.kill(process, signal.SIGKILL)
 
 
 def exit_codes(children: list[int]) -> list[int]:

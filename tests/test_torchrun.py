@@ -31,7 +31,11 @@ def test_each_process_has_a_gpu_of_its_own() -> None:
 
 
 def test_gpus_that_may_be_shared_are_shared_in_turn() -> None:
-    assert [own_device("auto", Place(5, 8, 5, 8), gpus, shared=True) for gpus in (8, 4, 0)] == ["cuda:5", "cuda:1", "auto"]
+    assert [own_device("auto", Place(5, 8, 5, 8), gpus, shared=True) for gpus in (8, 4, 0)] == [
+        "cuda:5",
+        "cuda:1",
+        "auto",
+    ]
     assert own_device("cuda:1", Place(5, 8, 5, 8), 8, shared=True) == "cuda:1"
 
 

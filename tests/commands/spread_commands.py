@@ -7,10 +7,7 @@ the last process is killed. What each process said and how it ended is in the fo
 import json
 import os
 import pkgutil
-import signal
 import sys
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
@@ -20,32 +17,37 @@ import numpy as np
 import torch
 
 import cxredit_cli
-from cxredit_cli.anatomy.measures import FIGURES, Anatomy
-from cxredit_cli.app import app
+from cxredit_cli.anatomy.measures import FIGURES, Anatomy, measure_segmentation
+from cxredit_cli.anatomy.outlines import Segmentation
 from cxredit_cli.directions import measure_gradients
-from tests.forked import exit_codes, fork
+from cxredit_cli.evaluation import dose, native_study, realism
+from cxredit_cli.evaluation.native import NUMBERS, FilmFigures
+from tests.forked import command, exit_codes, fork, kill_when
 
 
 def believe_anatomy() -> None:
-    """Directions from random networks: any outlines will do, and numbers of 32 bits."""
+    """Random networks draw no chests: any outlines will do. Gradients are of 32 bits, and films are not edited."""
 
-    def believed(network: object, images: torch.Tensor, batch: int) -> Anatomy:
+    def images_believed(network: object, images: torch.Tensor, batch: int) -> Anatomy:
         return Anatomy(**dict.fromkeys(FIGURES, np.ones(len(images))), problem=[""] * len(images))
 
+    def outlines_believed(found: Segmentation) -> Anatomy:
+        seen = measure_segmentation(found)
+        figures = {name: np.nan_to_num(getattr(seen, name), nan=0.5) for name in FIGURES}
+        return Anatomy(**figures, problem=[""] * len(seen))
+
+    def film_measured(
+        network: object, judge: object, name: str, film: Any, pictures: Any, path: list[float], wanted: list[float]
+    ) -> list[FilmFigures]:
+        seen = [float(pictures[path.index(strength)].mean()) for strength in wanted]
+        rest = dict.fromkeys(NUMBERS[1:], float(film.mean()))
+        return [FilmFigures(name, s, "native", "", mean, **rest) for s, mean in zip(wanted, seen, strict=True)]
+
+    native_study.measure_film = film_measured
+    realism.HALVINGS = 2
     measure_gradients.fast_gradients = lambda generator: nullcontext()
-    measure_gradients.measure_images = believed
-
-
-def call(words: list[str]) -> Callable[[int], None]:
-    """One process of a command; it says what it says to <rank>.err."""
-
-    def work(rank: int) -> None:
-        with open(f"{rank}.err", "w") as errors, open(os.devnull, "w") as nothing:
-            os.dup2(errors.fileno(), 2)
-            os.dup2(nothing.fileno(), 1)
-            app(words)
-
-    return work
+    measure_gradients.measure_images = images_believed
+    dose.measure_segmentation = outlines_believed
 
 
 def do(task: dict[str, Any]) -> None:
@@ -53,11 +55,9 @@ def do(task: dict[str, Any]) -> None:
     os.chdir(task["folder"])
     said = []
     for words in task["commands"]:
-        children = fork(task["processes"], call(words))
+        children = fork(task["processes"], command(words))
         if "kill" in task:
-            while not Path(task["kill"]).exists():
-                time.sleep(0.05)
-            os.kill(children[-1], signal.SIGKILL)
+            kill_when(Path(task["kill"]), children[-1])
         codes = exit_codes(children)
         errors = [Path(f"{rank}.err").read_text() for rank in range(task["processes"])]
         said.append({"words": words, "codes": codes, "errors": errors})

@@ -1,4 +1,4 @@
-"""Trains in several processes: `python -m tests.training.several_processes '[{"what": "iterations", "processes": 2, ...}, ...]'`.
+"""Trains in several processes: `python -m tests.training.several_processes '[{"what": "gan", "processes": 2, ...}]'`.
 
 The processes of each task are forked from this one, which has imported what they need.
 """
@@ -6,6 +6,7 @@ The processes of each task are forked from this one, which has imported what the
 import json
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,7 +27,7 @@ from cxredit_cli.training.grow import plan_stages
 from cxredit_cli.training.images import TrainingImages
 from cxredit_cli.training.logs import Means
 from cxredit_cli.training.presets import gan_config
-from tests.forked import exit_codes, fork
+from tests.forked import command, exit_codes, fork, kill_when
 
 CPU = torch.device("cpu")
 
@@ -104,8 +105,21 @@ def end(sentence: str, exit_code: int) -> NoReturn:
     os._exit(exit_code)
 
 
+def killed(task: dict[str, Any]) -> None:
+    """Train by the command for ever, until the first process is killed; what became of them is in ended.json."""
+    os.chdir(task["folder"])
+    begun = fork(task["processes"], command(task["words"]))
+    kill_when(Path("m/training/checkpoint.safetensors"), begun[0])
+    since = time.monotonic()
+    codes = exit_codes(begun)
+    Path("ended.json").write_text(json.dumps({"codes": codes, "seconds": time.monotonic() - since}))
+
+
 def do(task: dict[str, Any]) -> None:
     """One task in as many processes as it asks for."""
+    if task["what"] == "killed":
+        killed(task)
+        return
 
     def work(rank: int) -> None:
         with join(CPU, Place.of(os.environ), end) as processes:
