@@ -30,16 +30,17 @@ from cxredit_cli.training.presets import gan_config
 from tests.forked import command, exit_codes, fork, kill_when
 
 CPU = torch.device("cpu")
+SIDE = 16  # of the pictures of `iterations`
 
 
-def config(**changes: Any) -> GanConfig:
-    """Tiny networks at 32x32 and a batch of four groups, with everything on.
+def config(side: int, **changes: Any) -> GanConfig:
+    """Tiny networks and a batch of four groups, with everything on.
 
     The learning rate is a fifth of the usual one: at that, rounding errors grow tenfold in each of these iterations
     once one of them puts an activation on the other side of its kink, and hide what is compared.
     """
     made = gan_config(
-        32,
+        side,
         CPU,
         torch.float32,
         preset="small",
@@ -54,12 +55,12 @@ def config(**changes: Any) -> GanConfig:
 
 def iterations(task: dict[str, Any], processes: Processes) -> None:
     """Train for some iterations and write the losses of each and the state after them."""
-    settings = config()
-    stages = plan_stages(32, None, ())
+    settings = config(SIDE)
+    stages = plan_stages(SIDE, None, ())
     run = begin(settings, stages, CPU, None)
     run.augment_p.fill_(0.5)
     team = team_for(run, settings, processes, task.get("batch_gpu"))
-    images = TrainingImages(Dataset(Path(task["images"])), "train", 32, CPU, settings.seed)
+    images = TrainingImages(Dataset(Path(task["images"])), "train", SIDE, CPU, settings.seed)
     means, losses = Means(), []
     for _ in range(task["count"]):
         train_iteration(run, settings, stages, images, torch.float32, means, team)
@@ -78,7 +79,7 @@ def gan(task: dict[str, Any], processes: Processes) -> None:
     train_gan(
         Dataset(Path(task["images"])),
         Path(task["folder"]),
-        config(grow_from=16, grow_kimg=(0.048,), fade_kimg=0.06),
+        config(32, grow_from=16, grow_kimg=(0.048,), fade_kimg=0.06),
         kimg=task["kimg"],
         minutes=None,
         snapshot_kimg=10,

@@ -41,7 +41,7 @@ def furthest(once: Path, again: Path, names: tuple[str, ...] = ("",)) -> float:
     return max(rms(second[name] - first[name]) / max(rms(first[name]), 1) for name in chosen)
 
 
-RUNS = {"1": (1, None), "2": (2, None), "4": (4, None), "2 by parts": (2, 3)}  # processes, --batch-gpu
+RUNS = {"1": (1, None), "4": (4, None), "2 by parts": (2, 3)}  # processes, --batch-gpu
 WEIGHTS = ("g.", "d.", "ema.", "pl_mean", "augment_p")
 ENDLESS = ["--batch", "8", "--dim", "16", "--channel-base", "128", "--channel-max", "16", "--grow-from", "0"]
 ENDLESS += ["--kimg", "1000", "--snapshot-kimg", "0.04", "--device", "cpu", "--precision", "fp32"]
@@ -84,7 +84,7 @@ def test_the_split_changes_neither_losses_nor_weights_nor_images(runs: Path, nam
         # What is made of gradients jumps where rounding puts an activation on the other side of its kink.
         made_of_gradients = {name: one[name] for name in ("path_length", "r1") if name in one}
         assert {name: other[name] for name in made_of_gradients} == pytest.approx(made_of_gradients, rel=1e-3)
-        assert other | made_of_gradients == pytest.approx(one, rel=1e-5)
+        assert other | made_of_gradients == pytest.approx(one, rel=1e-5, abs=1e-7)
     assert furthest(runs / "1/run.safetensors", runs / name / "run.safetensors", WEIGHTS) < 1e-5
     assert furthest(runs / "1/pictures.safetensors", runs / name / "pictures.safetensors") < 1e-5
 
@@ -136,11 +136,12 @@ def wait_for(what: Callable[[], Any], seconds: float) -> Any:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
-def test_one_that_is_killed_under_the_launcher_ends_all(dataset: Dataset, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "cxredit_cli", "train-gan", str(dataset.path), "-o", str(tmp_path / "m"), *ENDLESS]
-    parent = subprocess.Popen([*command, "--gpus", "2"], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+def test_one_that_is_killed_under_the_launcher_ends_all(tiny_model_dir: Path, tmp_path: Path) -> None:
+    words = ["generate", "-n", "100000", "--no-grid", "--batch", "2", "--device", "cpu", "--model", str(tiny_model_dir)]
+    command = [sys.executable, "-m", "cxredit_cli", *words, "-o", str(tmp_path), "--gpus", "2"]
+    parent = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for((tmp_path / "m/training/checkpoint.safetensors").exists, 120)
+        wait_for((tmp_path / "0_00010.png").exists, 120)
         os.kill(children_of(parent.pid)[0], signal.SIGKILL)
         begun = time.monotonic()
         _, said = parent.communicate(timeout=60)
