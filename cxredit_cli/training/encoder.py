@@ -19,6 +19,7 @@ from cxredit_cli.figures.grids import thin
 from cxredit_cli.inversion.curvature import search_basis
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress
 from cxredit_cli.storage.anatomy_network import load_anatomy
 from cxredit_cli.storage.dataset import Dataset
@@ -37,7 +38,6 @@ from cxredit_cli.training.encoder_probes import Probes
 from cxredit_cli.training.images import TrainingImages, check_identity, identity
 from cxredit_cli.training.logs import Means, RunLog
 from cxredit_cli.training.parts import parts_of
-from cxredit_cli.training.processes import ALONE, Processes
 from cxredit_cli.training.shared_gradients import SharedGradients
 
 RUN_FOLDER, CHECKPOINT = "encoder-training", "checkpoint.safetensors"
