@@ -12,7 +12,9 @@ import typer
 from typer.core import TyperGroup
 
 from cxredit_cli import __version__
+from cxredit_cli.commands.spread import refuse_several
 from cxredit_cli.errors import CxreditError, InputError
+from cxredit_cli.torchrun import Place
 
 COMMANDS = {  # by workflow
     "Data and training": ("prepare", "train-gan", "train-encoder", "import"),
@@ -32,8 +34,8 @@ CARRY_ON = (
     "explain",
     "generate",
 )  # after they were stopped
-TRAININGS = ("train-gan", "train-encoder")  # which several processes do together
-SPREAD = (*TRAININGS, "invert")  # under torchrun; `invert` does a part in each process
+# What may be run in several processes; `invert` is a part for each, and `direction` knows itself which ways are spread.
+SPREAD = ("train-gan", "train-encoder", "invert", "direction", "apply", "generate", "measure", "evaluate")
 ESCAPED = "backslashreplace"
 # What torch says of a GPU, and of a processor.
 OUT_OF_MEMORY = "out of memory|not enough memory|can't allocate memory"
@@ -47,7 +49,7 @@ class ErrorsToExitCodes(TyperGroup):
         try:
             return super().invoke(ctx)
         except CxreditError as error:
-            if isinstance(error, InputError) and said_by_another(ctx.invoked_subcommand):
+            if isinstance(error, InputError) and error.found_by_all and said_by_another(ctx.invoked_subcommand):
                 raise typer.Exit(error.exit_code) from None
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
@@ -64,8 +66,8 @@ class ErrorsToExitCodes(TyperGroup):
 
 
 def said_by_another(command: str | None) -> bool:
-    """Whether this is one of the processes of a training that all find the same: the first on each machine says it."""
-    return command in TRAININGS and environ.get("LOCAL_RANK", "0") != "0"
+    """Whether this is one of several processes that all find the same: the first on each machine says it."""
+    return command != "invert" and Place.of(environ).rank_here > 0
 
 
 def describe_os_error(error: OSError) -> tuple[str, int]:
@@ -110,12 +112,8 @@ def _before(
     if version:
         sys.stdout.write(f"cxredit {__version__}\n")
         raise typer.Exit
-    count = environ.get("WORLD_SIZE", "1")
-    if "RANK" in environ and count != "1" and ctx.invoked_subcommand not in SPREAD:
-        raise InputError(
-            f"{ctx.invoked_subcommand} is work for one process, but torchrun started {count}, which would all do the "
-            "same; run it without torchrun."
-        )
+    if ctx.invoked_subcommand not in SPREAD:
+        refuse_several(str(ctx.invoked_subcommand))
 
 
 for _panel, _name in ((panel, name) for panel, names in COMMANDS.items() for name in names):

@@ -8,6 +8,7 @@ import torch
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.processor import cpu_has_bfloat16, cpu_model
+from cxredit_cli.torchrun import Place
 
 
 def resolve_device(name: str) -> torch.device:
@@ -33,6 +34,27 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cpu":
         keep_freed_memory()
     return device
+
+
+def own_device(name: str, place: Place, gpus: int, shared: bool = False) -> str:
+    """The name of the device of one of several processes: for `auto` and `cuda`, the GPU of its number on its machine.
+
+    Raises InputError where one GPU is named for several processes, and, unless GPUs may be `shared`, where a machine
+    has more processes than GPUs.
+    """
+    if place.alone or name == "cpu" or not gpus:
+        return name
+    if name not in ("auto", "cuda"):
+        if place.count_here == 1 or shared:
+            return name
+        raise InputError(
+            f"--device {name} is for one process, but {place.count_here} were started here; leave it out, or use cpu."
+        )
+    if place.count_here > gpus and not shared:
+        raise InputError(
+            f"{place.count_here} processes were started on a machine with {gpus} GPUs; start one for each GPU."
+        )
+    return f"cuda:{place.rank_here % gpus}"
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:

@@ -7,6 +7,7 @@ class CxreditError(Exception):
     """The work could not be done although the request was right (exit code 1)."""
 
     exit_code = 1
+    found_by_all = True  # of several processes that work together: one says it for them
 
 
 class InputError(CxreditError):

@@ -6,10 +6,13 @@ import platform
 import re
 from pathlib import Path
 
+from cxredit_cli.torchrun import Place
+
 
 def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many processors this process may use; of several processes that torchrun started here, its share."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(here // Place.of(os.environ).count_here, 1)
 
 
 def cpu_model() -> str:

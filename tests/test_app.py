@@ -87,16 +87,24 @@ def test_what_is_no_refusal_of_the_system_stays_an_error() -> None:
         describe_os_error(OSError("a library's own words"))
 
 
-@pytest.mark.parametrize("command", ["prepare scan.png", "generate", "measure scan.png", "evaluate --realism", "apply"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("prepare scan.png", "lda", "demo", "export", "explain", "models", "bench", "doctor", "direction compare"),
+        *("direction discover", "direction calibrate", "direction a.png b.png", "direction --codes codes.h5"),
+    ],
+)
 def test_what_is_work_for_one_process_is_not_done_by_several(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8"}.items():
-        monkeypatch.setenv(name, value)
-    result = CliRunner().invoke(app, command.split())
-    assert result.exit_code == 2
-    assert f"{command.split()[0]} is work for one process, but torchrun started 8" in result.stderr
+    for rank, sentences in (("0", 1), ("1", 0)):
+        for name, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8"}.items():
+            monkeypatch.setenv(name, value)
+        result = CliRunner().invoke(app, command.split())
+        assert result.exit_code == 2
+        assert result.stderr.count(" is work for one process, but torchrun started 8") == sentences, result.stderr
+        assert result.stderr.count("\n") == sentences
     assert list(tmp_path.iterdir()) == []
 
 

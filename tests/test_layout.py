@@ -8,7 +8,15 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "cxredit_cli"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-FOR_ALL = ("errors", "progress", "processor", "devices", "atomic")  # each may import those before it
+FOR_ALL = (
+    "errors",
+    "progress",
+    "torchrun",
+    "processor",
+    "devices",
+    "processes",
+    "atomic",
+)  # each may import those before it
 # Lower rooms first: a file imports from its own room and those below.
 ROOMS = (
     *FOR_ALL,

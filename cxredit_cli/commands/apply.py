@@ -1,13 +1,12 @@
 """`cxredit apply`: edited radiographs from codes or straight from images."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxredit_cli.commands.at_the_door import open_door, say_suspects, suspects_document
-from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
+from cxredit_cli.commands.console import end_batch, print_json, stderr, stdout
 from cxredit_cli.commands.options import (
     BATCH,
     INPUT,
@@ -31,9 +30,10 @@ from cxredit_cli.commands.options import (
     StepsOption,
     SweepOption,
 )
+from cxredit_cli.commands.spread import GpusOption, paths_from_stdin, start_processes, together
 
 if TYPE_CHECKING:
-    from cxredit_cli.editing.edit_many import ApplyReport
+    from cxredit_cli.editing.edit_run import ApplyReport
     from cxredit_cli.editing.write_edits import Native
     from cxredit_cli.radiographs.geometry import Fit
     from cxredit_cli.storage.codes import Codes
@@ -135,6 +135,7 @@ def command(
     right: RightOption = False,
     any_view: AnyViewOption = False,
     batch: BatchOption = BATCH,
+    gpus: GpusOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -148,9 +149,11 @@ def command(
     With --target-ctr each image is moved as far as its own heart and lungs, outlined at every attempt, need.
     Run again after an interruption: what is there with the same parameters is kept.
     """
-    from cxredit_cli.devices import resolve_device
+    start_processes(gpus)
+
     from cxredit_cli.directions.calibration import known_slope
-    from cxredit_cli.editing.edit_many import EditOptions, apply_to_codes, apply_to_images
+    from cxredit_cli.editing.edit_many import apply_to_codes, apply_to_images
+    from cxredit_cli.editing.edit_run import EditOptions
     from cxredit_cli.editing.find_films import find_films
     from cxredit_cli.editing.goals import Goal, parse_targets
     from cxredit_cli.errors import InputError
@@ -185,46 +188,50 @@ def command(
     if films and codes_path is None:
         raise InputError("--films goes with codes; of images, the images themselves are edited.")
     codes = None if codes_path is None else read_codes(codes_path)
-    sources = list_sources(inputs or [], sys.stdin, ConsoleProgress(), any_view) if codes is None else []
-    parts = ("generator",) if codes is not None else ("generator", "encoder")
-    loaded = load_model(model, resolve_device(device), parts)
-    direction_path = find_direction(direction, loaded.path)
-    chosen = read_direction(direction_path)
-    chosen.check_generator(loaded.fingerprint, direction_path)
-    if direction is None:
-        stderr.print(f"Direction: {chosen.name}, from {direction_path}", markup=False)
-    known = known_slope(chosen)
-    if known is not None and layers is None:
-        stderr.print(f"One unit of strength adds {known[0]:+.4f} to the CTR (mean of {known[1]}).", markup=False)
-    goal = None
-    if targets is not None:
-        limit = max_strength or widest(loaded.generator, len(chosen.direction))
-        network = load_anatomy(anatomy, loaded.generator.mapping.w_avg.device)
-        goal = Goal.of(targets, network, None if known is None else known[0], limit)
-    carried = _choose_native(chosen, native, codes, films, output, square, strict, burn_in, keep_identity)
-    at_hand = len(sources) if codes is None else len(codes)
-    options = EditOptions(
-        chosen,
-        strengths,
-        parse_layers(layers, loaded.generator.num_ws),
-        batch,
-        goal,
-        format,  # type: ignore[arg-type]
-        carried,
-        anatomy,
-        (jobs or (processors() if at_hand > FEW else 1)) if carried is not None else 1,
-    )
-    if codes is not None:
-        codes.check_generator(loaded.fingerprint)
-        nearby = list_sources(films, sys.stdin, ConsoleProgress(), any_view) if films else []
-        found, missing = find_films(codes.source, nearby) if films else ({}, {})
-        for name, reason in list(missing.items())[:SHOWN]:
-            stderr.print(f"{name}: {reason} among --films; its edits are the generator's pictures.", markup=False)
-        report = apply_to_codes(loaded, codes, options, output, ConsoleProgress(), found)
-    else:
-        inversion = InversionRequest(method, space, steps, fit_noise, square)
-        door = open_door(on_suspect, right, loaded.generator.mapping.w_avg.device)
-        report = apply_to_images(loaded, sources, options, inversion, output, ConsoleProgress(), door)
+    with together(device) as (processes, target, progress):
+        stdin = paths_from_stdin([*(inputs or []), *(films or [])], processes)
+        given = (inputs if codes is None else films) or []
+        listed = processes.from_first(lambda: list_sources(given, stdin, progress, any_view)) if given else []
+        parts = ("generator",) if codes is not None else ("generator", "encoder")
+        loaded = load_model(model, target, parts)
+        direction_path = find_direction(direction, loaded.path)
+        chosen = read_direction(direction_path)
+        chosen.check_generator(loaded.fingerprint, direction_path)
+        if direction is None:
+            stderr.print(f"Direction: {chosen.name}, from {direction_path}", markup=False)
+        known = known_slope(chosen)
+        if known is not None and layers is None:
+            stderr.print(f"One unit of strength adds {known[0]:+.4f} to the CTR (mean of {known[1]}).", markup=False)
+        goal = None
+        if targets is not None:
+            limit = max_strength or widest(loaded.generator, len(chosen.direction))
+            network = load_anatomy(anatomy, loaded.generator.mapping.w_avg.device)
+            goal = Goal.of(targets, network, None if known is None else known[0], limit)
+        carried = _choose_native(chosen, native, codes, films, output, square, strict, burn_in, keep_identity)
+        at_hand = len(listed) if codes is None else len(codes)
+        options = EditOptions(
+            chosen,
+            strengths,
+            parse_layers(layers, loaded.generator.num_ws),
+            batch,
+            goal,
+            format,  # type: ignore[arg-type]
+            carried,
+            anatomy,
+            (jobs or (processors() if at_hand > FEW else 1)) if carried is not None else 1,
+        )
+        if codes is not None:
+            codes.check_generator(loaded.fingerprint)
+            found, missing = find_films(codes.source, listed) if films else ({}, {})
+            for name, reason in list(missing.items())[:SHOWN]:
+                stderr.print(f"{name}: {reason} among --films; its edits are the generator's pictures.", markup=False)
+            report = apply_to_codes(loaded, codes, options, output, progress, found, processes)
+        else:
+            inversion = InversionRequest(method, space, steps, fit_noise, square)
+            door = open_door(on_suspect, right, loaded.generator.mapping.w_avg.device)
+            report = apply_to_images(loaded, listed, options, inversion, output, progress, door, processes)
+    if not processes.first:
+        return
     if json:
         print_json(_document(report, output, direction_path))
     else:
@@ -233,7 +240,7 @@ def command(
             _print_goal(report, goal.limit)
     say_suspects(report.suspects)
     _print_refused(report, strict)
-    if carried is None and native is None and chosen.carried is None and (sources or films):
+    if carried is None and native is None and chosen.carried is None and listed:
         stderr.print(
             "The direction is not calibrated, so the edits are the generator's pictures; after `cxredit direction "
             "calibrate` the films themselves are edited."

@@ -31,9 +31,12 @@ from cxredit_cli.commands.options import (
     StepsOption,
     UncertainOption,
 )
+from cxredit_cli.commands.spread import GpusOption, refuse_several, start_processes, together
 
 if TYPE_CHECKING:
     from cxredit_cli.networks.any_classifier import ClassifierScore
+    from cxredit_cli.processes import Processes
+    from cxredit_cli.progress import Progress
     from cxredit_cli.separability.cohort import Cohort
     from cxredit_cli.storage.directions import Direction
     from cxredit_cli.storage.models import Model
@@ -57,6 +60,12 @@ group = typer.Typer(
     help="Find the direction of a disease, compare and discover directions, and calibrate them. "
     "`cxredit direction ORIGINAL EDITED` is short for `cxredit direction find ORIGINAL EDITED`.",
 )
+
+
+@group.callback()
+def _before(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand != DEFAULT:
+        refuse_several(f"direction {ctx.invoked_subcommand}")
 
 
 @group.command(DEFAULT)
@@ -131,6 +140,7 @@ def find(
     anatomy: AnatomyOption = None,
     seed: SeedOption = 0,
     model: ModelOption = None,
+    gpus: GpusOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -138,7 +148,7 @@ def find(
 
     Or the mean over many pairs (--pairs), what separates labelled codes (--codes, --labels, --positive, --negative), or
     what raises a measure of generated anatomy (--from-measure) or a classifier's score (--from-classifier) while other
-    measures are held.
+    measures are held. Several processes (--gpus, torchrun) share the generated images.
     """
     from cxredit_cli.atomic import refuse_folders
     from cxredit_cli.errors import InputError
@@ -174,6 +184,13 @@ def find(
         )
     if method is not None and chosen[0] in ("--codes", "--from-measure", "--from-classifier"):
         raise InputError(f"--method says how images become codes, and {chosen[0]} has codes; see --how.")
+    spread = chosen[0] in ("--from-measure", "--from-classifier")
+    if spread:
+        start_processes(gpus)
+    else:
+        refuse_several(f"direction by {chosen[0]}")
+        if gpus is not None:
+            raise InputError("--gpus goes with --from-measure and --from-classifier.")
     others = [(path, read_direction(path)) for path in orthogonal_to or []]
     failed: list[tuple[str, str]] = []
     warning: str | None = None
@@ -188,12 +205,20 @@ def find(
         found, cohort = _from_codes(
             codes, labels, uncertain, (positive, negative), how, control or [], folds, seed, name, anatomy, device
         )
+    elif spread:
+        from cxredit_cli.storage.models import load_model
+
+        with together(device) as (processes, on, progress):
+            loaded = load_model(model, on)
+            target = from_measure or _score(str(from_classifier), wanted_class, loaded)
+            found = _from_measure(
+                *(loaded, anatomy, target, hold, control or [], how, n, seed, name, progress, processes)
+            )
+        if not processes.first:
+            return
     else:
         loaded = _load(model, device)
-        if from_measure is not None or from_classifier is not None:
-            target = from_measure or _score(str(from_classifier), wanted_class, loaded)
-            found = _from_measure(loaded, anatomy, target, hold, control or [], how, n, seed, name)
-        elif pairs is not None:
+        if pairs is not None:
             from cxredit_cli.directions.from_pair_table import find_pairs_direction
 
             by, where = _choose(loaded, method, space)
@@ -261,6 +286,8 @@ def _from_measure(
     n: int | None,
     seed: int,
     name: str | None,
+    progress: "Progress",
+    processes: "Processes",
 ) -> "Direction":
     from cxredit_cli.devices import resolve_precision
     from cxredit_cli.directions.from_measure import HELD, check_method, find_measured_direction
@@ -273,7 +300,7 @@ def _from_measure(
     device = loaded.generator.mapping.w_avg.device
     loaded.generator.synthesis.precision = resolve_precision("auto", device)
     network = load_anatomy(anatomy, device)
-    return find_measured_direction(loaded, network, target, held, chosen, n, seed, name, ConsoleProgress())
+    return find_measured_direction(loaded, network, target, held, chosen, n, seed, name, progress, processes)
 
 
 def _from_codes(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
+from cxredit_cli.commands.console import print_json, stdout
 from cxredit_cli.commands.options import (
     BATCH,
     CLASSIFIER_HELP,
@@ -29,12 +29,14 @@ from cxredit_cli.commands.options import (
     SweepOption,
     UncertainOption,
 )
+from cxredit_cli.commands.spread import GpusOption, paths_from_stdin, start_processes, together
 
 if TYPE_CHECKING:
     import torch
 
     from cxredit_cli.evaluation.realism import Realism
     from cxredit_cli.networks.any_classifier import ClassifierScore
+    from cxredit_cli.radiographs.geometry import Fit
     from cxredit_cli.storage.classifier_network import TrainedClassifier
 
 SECTIONS = ("--realism", "--dose", "--reconstruction", "--code-error", "--separability", "--native")
@@ -191,17 +193,19 @@ def command(
     ] = Path("evaluation.json"),
     seed: SeedOption = 0,
     batch: BatchOption = BATCH,
+    gpus: GpusOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     json: JsonOption = False,
 ) -> None:
     """Measure a model against real radiographs (dataset.h5 -> evaluation.json, .html); name the sections as flags."""
-    import sys
+    start_processes(gpus)
+
     from json import dumps
 
     from cxredit_cli.atomic import refuse_folders, write_text
     from cxredit_cli.commands import evaluate_report
-    from cxredit_cli.devices import resolve_device, resolve_precision
+    from cxredit_cli.devices import resolve_precision
     from cxredit_cli.errors import InputError
     from cxredit_cli.evaluation.realism_study import split_notes
     from cxredit_cli.report.evaluation import write_evaluation
@@ -218,7 +222,6 @@ def command(
     refuse_folders(page)
     if output.suffix == ".html":
         raise InputError(f"--output is the JSON, and a page is written beside it; name it .json, not {output}.")
-    target = resolve_device(device)
     inverts = reconstruction or code_error or (dose and not codes) or native
     if native and not films:
         raise InputError("--native needs --films: radiographs in files, at their own resolution.")
@@ -226,103 +229,115 @@ def command(
         raise InputError("--separability needs --codes of labelled images; make them with `cxredit invert`.")
     if dose and codes and len(codes) > 1:
         raise InputError("--dose takes one file of --codes; evaluate the others in runs of their own.")
-    loaded = load_model(model, target, parts=("generator", "encoder") if inverts else ("generator",))
-    loaded.generator.synthesis.precision = resolve_precision(precision, target)
-    progress = ConsoleProgress()
-    padded = loaded.info.get("preprocessing", {}).get("fit") == "pad"
-    dataset: Dataset | None = None
-    labelled = labels
-    if realism or dose or reconstruction or (separability and labels is None):
-        dataset = open_images(images, loaded.generator.resolution, "pad" if padded else "crop", progress)
-        labelled = labels or dataset.path
-    split = split or ("val" if is_prepared(images) else "all")
-    used = None if dataset is None else str(images)
-    report: dict[str, Any] = {"model": loaded.name, "images": used, "seed": seed, "precision": precision}
-    judge, pictures = load_anatomy(BUNDLED_JUDGE, target), None
-    if realism and dataset is not None:
-        from cxredit_cli.evaluation.realism_study import choose_real, evaluate_realism
+    with together(device) as (processes, target, progress):
+        loaded = load_model(model, target, parts=("generator", "encoder") if inverts else ("generator",))
+        loaded.generator.synthesis.precision = resolve_precision(precision, target)
+        speaks = processes.first and not json
+        padded = loaded.info.get("preprocessing", {}).get("fit") == "pad"
+        dataset: Dataset | None = None
+        labelled = labels
+        if realism or dose or reconstruction or (separability and labels is None):
+            fit: Fit = "pad" if padded else "crop"
+            dataset = processes.first_alone(lambda: open_images(images, loaded.generator.resolution, fit, progress))
+            labelled = labels or dataset.path
+        split = split or ("val" if is_prepared(images) else "all")
+        used = None if dataset is None else str(images)
+        report: dict[str, Any] = {"model": loaded.name, "images": used, "seed": seed, "precision": precision}
+        judge, pictures = load_anatomy(BUNDLED_JUDGE, target), None
+        if realism and dataset is not None:
+            from cxredit_cli.evaluation.realism_study import choose_real, evaluate_realism
 
-        real = choose_real(dataset, split, n or REALISM, seed)
-        found = evaluate_realism(loaded, real, truncation_psi, seed, batch, progress)
-        report["realism"] = {"truncation_psi": truncation_psi, **_document(found)}
-        if not json:
-            stdout.print(f"Realism of {loaded.name} against {images}", markup=False)
-            evaluate_report.print_realism(found)
-    if dose and dataset is not None:
-        from cxredit_cli.evaluation.dose_study import Cohort, evaluate_dose
-        from cxredit_cli.latent.strengths import parse_sweep
-        from cxredit_cli.storage.directions import find_direction, read_direction
+            real = choose_real(dataset, split, n or REALISM, seed)
+            found = evaluate_realism(loaded, real, truncation_psi, seed, batch, progress, processes)
+            report["realism"] = {"truncation_psi": truncation_psi, **_document(found)}
+            if speaks:
+                stdout.print(f"Realism of {loaded.name} against {images}", markup=False)
+                evaluate_report.print_realism(found)
+        if dose and dataset is not None:
+            from cxredit_cli.evaluation.dose_study import Cohort, evaluate_dose
+            from cxredit_cli.latent.strengths import parse_sweep
+            from cxredit_cli.storage.directions import find_direction, read_direction
 
-        second = _second_judge(classifier, wanted_class, loaded.generator.resolution, target)
-        held = read_codes(codes[0]) if codes else None
-        cohort = Cohort(split, view, label, n or DOSE, seed, method, space, steps, batch, held)
-        where = find_direction(direction, loaded.path)
-        strengths = None if sweep is None else parse_sweep(sweep)
-        judged = evaluate_dose(
-            loaded, judge, dataset, read_direction(where), where, cohort, strengths, randoms, progress, second
-        )
-        report["dose"], pictures = judged.document, (judged.pictures, judged.originals)
-        if not json:
-            evaluate_report.print_dose(judged.document)
-    if reconstruction or code_error:
-        from cxredit_cli.evaluation.reconstruction import (
-            default_ways,
-            evaluate_code_error,
-            evaluate_reconstruction,
-            parse_way,
-        )
-        from cxredit_cli.evaluation.scans import ANY, choose_scans
-
-        ways = [parse_way(text, loaded) for text in by] if by else default_ways(loaded)
-        if reconstruction and dataset is not None:
-            scans = choose_scans(dataset, judge, split, view, ANY, n or RECONSTRUCTION, seed, batch=batch)
-            report["reconstruction"] = evaluate_reconstruction(loaded, judge, scans, ways, batch, progress)
-            report["reconstruction"]["notes"] = split_notes(loaded, split, dataset)
-            if not json:
-                evaluate_report.print_reconstruction(report["reconstruction"])
-        if code_error:
-            report["code_error"] = evaluate_code_error(loaded, ways, n or CODE_ERROR, seed, batch, progress)
-            if not json:
-                evaluate_report.print_code_error(report["code_error"])
-    if separability and codes and labelled is not None:
-        from cxredit_cli.evaluation.separability_study import evaluate_separability
-        from cxredit_cli.storage.dataset_labels import read_label_table
-        from cxredit_cli.storage.labels import check_uncertain
-
-        table = read_label_table(labelled, check_uncertain(uncertain))
-        report["separability"] = []
-        for path in codes:
-            some = read_codes(path)
-            some.check_generator(loaded.fingerprint)
-            part = evaluate_separability(
-                *(some, table, (positive, negative), judge, control or (), 5, permutations, seed, batch, progress)
+            second = _second_judge(classifier, wanted_class, loaded.generator.resolution, target)
+            held = read_codes(codes[0]) if codes else None
+            cohort = Cohort(split, view, label, n or DOSE, seed, method, space, steps, batch, held)
+            where = find_direction(direction, loaded.path)
+            strengths = None if sweep is None else parse_sweep(sweep)
+            judged = evaluate_dose(
+                *(loaded, judge, dataset, read_direction(where), where, cohort, strengths, randoms, progress, second),
+                processes=processes,
             )
-            report["separability"].append(part)
-            if not json:
-                evaluate_report.print_separability(part)
-    if native and films:
-        from cxredit_cli.evaluation.native_study import evaluate_native
-        from cxredit_cli.inversion.request import InversionRequest
-        from cxredit_cli.latent.strengths import parse_sweep
-        from cxredit_cli.radiographs.sources import list_sources
-        from cxredit_cli.storage.directions import find_direction, read_direction
+            report["dose"], pictures = judged.document, (judged.pictures, judged.originals)
+            if speaks:
+                evaluate_report.print_dose(judged.document)
+        if reconstruction or code_error:
+            from cxredit_cli.evaluation.reconstruction import (
+                default_ways,
+                evaluate_code_error,
+                evaluate_reconstruction,
+                parse_way,
+            )
+            from cxredit_cli.evaluation.scans import ANY, choose_scans
 
-        chosen = read_direction(find_direction(direction, loaded.path))
-        chosen.check_generator(loaded.fingerprint, find_direction(direction, loaded.path))
-        request = InversionRequest(method, space, steps, fit="pad" if padded else "crop")
-        report["native"] = evaluate_native(
-            loaded,
-            load_anatomy(device=target),
-            judge,
-            chosen,
-            list_sources(films, sys.stdin, progress)[:n],
-            None if sweep is None else parse_sweep(sweep),
-            request,
-            batch,
-            progress,
-        )
-        if not json:
-            evaluate_report.print_native(report["native"])
+            ways = [parse_way(text, loaded) for text in by] if by else default_ways(loaded)
+            if reconstruction and dataset is not None:
+                cohort_of = (dataset, judge, split, view, ANY, n or RECONSTRUCTION, seed, None, batch)
+                scans = processes.from_first(lambda: choose_scans(*cohort_of))
+                report["reconstruction"] = evaluate_reconstruction(
+                    loaded, judge, scans, ways, batch, progress, processes
+                )
+                report["reconstruction"]["notes"] = split_notes(loaded, split, dataset)
+                if speaks:
+                    evaluate_report.print_reconstruction(report["reconstruction"])
+            if code_error:
+                report["code_error"] = evaluate_code_error(
+                    loaded, ways, n or CODE_ERROR, seed, batch, progress, processes
+                )
+                if speaks:
+                    evaluate_report.print_code_error(report["code_error"])
+        if separability and codes and labelled is not None and processes.first:
+            from cxredit_cli.evaluation.separability_study import evaluate_separability
+            from cxredit_cli.storage.dataset_labels import read_label_table
+            from cxredit_cli.storage.labels import check_uncertain
+
+            table = read_label_table(labelled, check_uncertain(uncertain))
+            report["separability"] = []
+            for path in codes:
+                some = read_codes(path)
+                some.check_generator(loaded.fingerprint)
+                part = evaluate_separability(
+                    *(some, table, (positive, negative), judge, control or (), 5, permutations, seed, batch, progress)
+                )
+                report["separability"].append(part)
+                if speaks:
+                    evaluate_report.print_separability(part)
+        if native and films:
+            from cxredit_cli.evaluation.native_study import evaluate_native
+            from cxredit_cli.inversion.request import InversionRequest
+            from cxredit_cli.latent.strengths import parse_sweep
+            from cxredit_cli.radiographs.sources import list_sources
+            from cxredit_cli.storage.directions import find_direction, read_direction
+
+            chosen = read_direction(find_direction(direction, loaded.path))
+            chosen.check_generator(loaded.fingerprint, find_direction(direction, loaded.path))
+            stdin = paths_from_stdin(films, processes)
+            request = InversionRequest(method, space, steps, fit="pad" if padded else "crop")
+            report["native"] = evaluate_native(
+                loaded,
+                load_anatomy(device=target),
+                judge,
+                chosen,
+                processes.from_first(lambda: list_sources(films, stdin, progress)[:n]),
+                None if sweep is None else parse_sweep(sweep),
+                request,
+                batch,
+                progress,
+                processes,
+            )
+            if speaks:
+                evaluate_report.print_native(report["native"])
+    if not processes.first:
+        return
     write_text(output, dumps(report, indent=2) + "\n")
     write_evaluation(page, report, pictures)
     if json:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
+from cxredit_cli.commands.console import print_json, stdout
 from cxredit_cli.commands.options import (
     BATCH,
     INPUT,
@@ -17,6 +17,7 @@ from cxredit_cli.commands.options import (
     ModelOption,
     SeedOption,
 )
+from cxredit_cli.commands.spread import GpusOption, start_processes, together
 
 
 def command(
@@ -41,6 +42,7 @@ def command(
     ] = None,
     model: ModelOption = None,
     batch: BatchOption = BATCH,
+    gpus: GpusOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -48,14 +50,18 @@ def command(
 
     Run again after an interruption: pictures that are there with the same parameters are kept.
     """
+    start_processes(gpus)
+
     from cxredit_cli.atomic import refuse_folders
-    from cxredit_cli.devices import resolve_device
     from cxredit_cli.latent.generate import generate
     from cxredit_cli.storage.models import load_model
 
     refuse_folders(codes)
-    loaded = load_model(model, resolve_device(device), parts=("generator",))
-    report = generate(loaded, n, seed, truncation_psi, output, batch, grid, codes, ConsoleProgress())
+    with together(device) as (processes, target, progress):
+        loaded = load_model(model, target, parts=("generator",))
+        report = generate(loaded, n, seed, truncation_psi, output, batch, grid, codes, progress, processes)
+    if not processes.first:
+        return
     if json:
         print_json(
             {

@@ -150,21 +150,23 @@ def command(
 
     import torch
 
-    from cxredit_cli.devices import resolve_device
+    from cxredit_cli.devices import own_device, resolve_device
     from cxredit_cli.inversion.inputs import choose_fit, list_targets
     from cxredit_cli.inversion.invert import choose_method, choose_space, choose_start, gradient_precision
     from cxredit_cli.inversion.invert_many import InvertOptions, invert_to_file
     from cxredit_cli.inversion.optimize import Settings
     from cxredit_cli.inversion.perceptual import choose_judge, lpips_weights
     from cxredit_cli.inversion.pivotal_tuning import TuneSettings
-    from cxredit_cli.inversion.shards import choose_device, choose_shard
+    from cxredit_cli.inversion.shards import choose_shard
     from cxredit_cli.storage.models import DISCRIMINATOR, ENCODER, GENERATOR, load_model
+    from cxredit_cli.torchrun import Place
 
-    part = choose_shard(shard, os.environ)
+    place = Place.of(os.environ)
+    part = choose_shard(shard, place)
     judge = choose_judge(perceptual, perceptual_weight)
     if judge != "model":
         stderr.print(f"Pictures are compared by LPIPS of {lpips_weights()[judge]}.", markup=False)
-    target_device = resolve_device(choose_device(device, os.environ, torch.cuda.device_count()))
+    target_device = resolve_device(own_device(device, place, torch.cuda.device_count(), shared=True))
     dtype = gradient_precision(precision, target_device)
     targets = list_targets(inputs, sys.stdin, split, view, label, limit, ConsoleProgress(), any_view)
     parts = (GENERATOR, ENCODER, DISCRIMINATOR) if perceptual_weight else (GENERATOR, ENCODER)

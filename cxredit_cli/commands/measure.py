@@ -1,13 +1,12 @@
 """`cxredit measure`: the anatomy on images and codes."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxredit_cli.commands.at_the_door import open_door, say_suspects, suspects_document
-from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr, stdout
+from cxredit_cli.commands.console import end_batch, print_json, stderr, stdout
 from cxredit_cli.commands.options import (
     BATCH,
     INPUT,
@@ -22,6 +21,7 @@ from cxredit_cli.commands.options import (
     OnSuspectOption,
     RightOption,
 )
+from cxredit_cli.commands.spread import GpusOption, paths_from_stdin, start_processes, together
 
 if TYPE_CHECKING:
     from cxredit_cli.evaluation.measure_many import MeasureReport
@@ -54,6 +54,7 @@ def command(
     right: RightOption = False,
     any_view: AnyViewOption = False,
     batch: BatchOption = BATCH,
+    gpus: GpusOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -63,26 +64,30 @@ def command(
     frontal chest X-ray; `problem` says why, and `suspect` what looks wrong with the image as a whole. AP films enlarge
     the heart: compare like with like.
     """
+    start_processes(gpus)
+
     from cxredit_cli.atomic import refuse_folders
-    from cxredit_cli.devices import resolve_device
     from cxredit_cli.evaluation.measure_many import list_groups, measure_groups, write_table
     from cxredit_cli.radiographs.geometry import check_fit
     from cxredit_cli.storage.anatomy_network import load_anatomy
     from cxredit_cli.storage.models import Model, load_model
 
     refuse_folders(output)
-    target = resolve_device(device)
-
-    def load_generator() -> Model:
-        return load_model(model, target, parts=("generator",))
-
     square = check_fit(fit)
-    groups, skipped = list_groups(inputs, load_generator, sys.stdin, split, label, ConsoleProgress(), any_view)
-    if skipped:
-        stderr.print(f"{skipped} contact sheets and grids in the folders are left out.")
-    network = load_anatomy(anatomy, target)
-    door = open_door(on_suspect, right, target)
-    report = measure_groups(network, groups, square, overlay, batch, ConsoleProgress(), door)
+    with together(device) as (processes, target, progress):
+
+        def load_generator() -> Model:
+            return load_model(model, target, parts=("generator",))
+
+        stdin = paths_from_stdin(inputs, processes)
+        groups, skipped = list_groups(inputs, load_generator, stdin, split, label, progress, any_view, processes)
+        if skipped:
+            stderr.print(f"{skipped} contact sheets and grids in the folders are left out.")
+        network = load_anatomy(anatomy, target)
+        door = open_door(on_suspect, right, target)
+        report = measure_groups(network, groups, square, overlay, batch, progress, door, processes)
+    if not processes.first:
+        return
     write_table(output, report)
     if json:
         print_json(_document(report, output, overlay))

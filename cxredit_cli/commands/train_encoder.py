@@ -1,13 +1,12 @@
 """`cxredit train-encoder`: train the encoder of a model on synthetic and real radiographs."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cxredit_cli.commands.options import METHOD, MODEL, DeviceOption, JsonOption, PrecisionOption, SeedOption
-from cxredit_cli.commands.spread import GpusOption, end_at_once, start_processes
+from cxredit_cli.commands.spread import GpusOption, start_processes, together
 
 
 def command(
@@ -93,53 +92,46 @@ def command(
     """Train the encoder of a model (dataset.h5 -> model/). Run the same command again to carry on."""
     start_processes(gpus)
 
-    import torch
-
-    from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
-    from cxredit_cli.devices import resolve_device
+    from cxredit_cli.commands.console import print_json, stdout
     from cxredit_cli.errors import InputError
     from cxredit_cli.inversion.invert import gradient_precision
-    from cxredit_cli.progress import SilentProgress
     from cxredit_cli.storage.dataset import is_prepared
     from cxredit_cli.storage.image_folder import open_images
     from cxredit_cli.storage.models import BUNDLED, ENCODER, GENERATOR, load_model
     from cxredit_cli.training.encoder import EncoderTraining, train_encoder
     from cxredit_cli.training.encoder_losses import LossWeights
-    from cxredit_cli.training.processes import join, own_device
 
     if space not in ("w", "w+"):
         raise InputError(f"--space must be w or w+, but it is '{space}'.")
     if kimg is None and minutes is None:
         kimg = 200.0
-    target = resolve_device(own_device(device, os.environ, torch.cuda.device_count()))
-    dtype = gradient_precision(precision, target)
-    loaded = load_model(model, target, parts=(GENERATOR,))
-    if loaded.path.resolve() == BUNDLED.resolve():
-        raise InputError(
-            "train-encoder writes into the model's folder and there is no ./model; train one with `cxredit train-gan`, "
-            f"or copy {BUNDLED} to ./model."
+    with together(device, own_gpus=True) as (processes, target, progress):
+        dtype = gradient_precision(precision, target)
+        loaded = load_model(model, target, parts=(GENERATOR,))
+        if loaded.path.resolve() == BUNDLED.resolve():
+            raise InputError(
+                "train-encoder writes into the model's folder and there is no ./model; train one with `cxredit "
+                f"train-gan`, or copy {BUNDLED} to ./model."
+            )
+        loaded.generator.synthesis.precision = dtype
+        side = loaded.generator.resolution
+        initial = None
+        if init_from is not None:
+            initial = load_model(init_from, parts=(GENERATOR, ENCODER)).encoder
+            if initial is None:
+                raise InputError(f"--init-from {init_from}: this model has no encoder; name one that has.")
+        options = EncoderTraining(
+            space="w" if space == "w" else "w+",
+            depth=depth,
+            width=width,
+            passes=passes,
+            collaborate=collaborate,
+            batch=batch,
+            seed=seed,
+            learning_rate=lr,
+            weights=LossWeights(code_weight, pixel_weight, ssim_weight, feature_weight, anatomy_weight),
+            ema_kimg=ema_kimg,
         )
-    loaded.generator.synthesis.precision = dtype
-    side = loaded.generator.resolution
-    initial = None
-    if init_from is not None:
-        initial = load_model(init_from, parts=(GENERATOR, ENCODER)).encoder
-        if initial is None:
-            raise InputError(f"--init-from {init_from}: this model has no encoder; name one that has.")
-    options = EncoderTraining(
-        space="w" if space == "w" else "w+",
-        depth=depth,
-        width=width,
-        passes=passes,
-        collaborate=collaborate,
-        batch=batch,
-        seed=seed,
-        learning_rate=lr,
-        weights=LossWeights(code_weight, pixel_weight, ssim_weight, feature_weight, anatomy_weight),
-        ema_kimg=ema_kimg,
-    )
-    with join(target, os.environ, end_at_once) as processes:
-        progress = ConsoleProgress() if processes.first else SilentProgress()
         dataset = processes.first_alone(
             lambda: open_images(images, None if is_prepared(images) else side, progress=progress)
         )

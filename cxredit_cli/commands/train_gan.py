@@ -1,6 +1,5 @@
 """`cxredit train-gan`: train a StyleGAN2 generator on radiographs."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,7 @@ from cxredit_cli.commands.options import (
     PrecisionOption,
     SeedOption,
 )
-from cxredit_cli.commands.spread import GpusOption, end_at_once, start_processes
+from cxredit_cli.commands.spread import GpusOption, start_processes, together
 
 
 def command(
@@ -114,12 +113,9 @@ def command(
     """Train a StyleGAN2 generator (dataset.h5 -> model/). Run the same command again to carry on."""
     start_processes(gpus)
 
-    import torch
-
-    from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
-    from cxredit_cli.devices import resolve_device, resolve_precision
+    from cxredit_cli.commands.console import print_json, stdout
+    from cxredit_cli.devices import resolve_precision
     from cxredit_cli.errors import InputError
-    from cxredit_cli.progress import SilentProgress
     from cxredit_cli.radiographs.provenance import DISCLAIMER
     from cxredit_cli.storage.dataset import is_prepared
     from cxredit_cli.storage.image_folder import open_images
@@ -127,14 +123,11 @@ def command(
     from cxredit_cli.training.gan import train_gan
     from cxredit_cli.training.images import provenance
     from cxredit_cli.training.presets import GROW_FROM, gan_config
-    from cxredit_cli.training.processes import join, own_device
 
     if kimg is None and minutes is None:
         kimg = 25000.0
-    target = resolve_device(own_device(device, os.environ, torch.cuda.device_count()))
-    dtype = resolve_precision(precision, target)
-    with join(target, os.environ, end_at_once) as processes:
-        progress = ConsoleProgress() if processes.first else SilentProgress()
+    with together(device, own_gpus=True) as (processes, target, progress):
+        dtype = resolve_precision(precision, target)
         dataset = processes.first_alone(
             lambda: open_images(images, None if is_prepared(images) else resolution, progress=progress)
         )

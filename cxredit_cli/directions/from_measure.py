@@ -6,6 +6,7 @@ those measures, so that to first order they stay.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from cxredit_cli.latent.responses import reach
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.networks.any_classifier import ClassifierScore
 from cxredit_cli.networks.generator import Generator
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.storage.directions import Direction
 from cxredit_cli.storage.models import Model
@@ -54,26 +56,36 @@ def measure_generated(
     batch: int = 32,
     progress: Progress | None = None,
     score: ClassifierScore | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[Floats, dict[str, Floats]]:
     """Codes [M, w_dim] of `n` random z and the measures [M] of their images; implausible ones are left out (M <= n).
 
-    With `score` also a classifier's log-odds, under the name LOG_ODDS.
+    With `score` also a classifier's log-odds, under the name LOG_ODDS. Of several `processes` each looks at its share,
+    and all have all figures.
     """
     progress = progress or SilentProgress()
-    kept, parts = [], list[dict[str, Floats]]()
+    found: list[tuple[Floats, dict[str, Floats]]] = []
     progress.start("Measuring generated images", n)
     with torch.no_grad():
-        for start in range(0, n, batch):
-            w = random_codes(generator, seed, range(start, min(start + batch, n)))
-            images = generator.synthesis(w)
-            found, plausible = measure_pictures(network, images, batch)
-            if score is not None:
-                found[LOG_ODDS] = score.log_odds(images).double().cpu().numpy()
-            parts.append({name: values[plausible] for name, values in found.items()})
-            kept.append(w[:, 0].double().cpu().numpy()[plausible])
-            progress.advance(start + len(w))
+        for part in processes.rounds(n, batch):
+            mine = _measure_some(generator, network, seed, part, score) if part else None
+            found += [each for each in processes.exchange(mine) if each is not None]
+            progress.advance(min(part.start + batch * processes.count, n))
     progress.finish()
-    return np.concatenate(kept), {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    codes, measures = zip(*found, strict=True)
+    return np.concatenate(codes), {name: np.concatenate([one[name] for one in measures]) for name in measures[0]}
+
+
+def _measure_some(
+    generator: Generator, network: AnatomyNetwork, seed: int, indices: range, score: ClassifierScore | None
+) -> tuple[Floats, dict[str, Floats]]:
+    """`measure_generated` for images that are worked on at once."""
+    w = random_codes(generator, seed, indices)
+    images = generator.synthesis(w)
+    found, plausible = measure_pictures(network, images, len(w))
+    if score is not None:
+        found[LOG_ODDS] = score.log_odds(images).double().cpu().numpy()
+    return w[:, 0].double().cpu().numpy()[plausible], {name: values[plausible] for name, values in found.items()}
 
 
 def measured_direction(
@@ -124,6 +136,7 @@ def gradients_direction(
     seed: int,
     progress: Progress | None = None,
     score: ClassifierScore | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[Floats, dict[str, float]]:
     """The unit vector [D] of `steady_direction` by `n` generated images, and its statistics.
 
@@ -134,12 +147,13 @@ def gradients_direction(
     w = random_codes(generator, seed, range(n))
     half = n // 2
     progress.start("Differentiating", n)
-    near = differentiate(generator, network, w[:half], target, held, seed, progress=progress, score=score)
+    differ = partial(differentiate, generator, network, progress=progress, score=score, processes=processes)
+    near = differ(w[:half], target, held, seed)
     _check_enough("gradients", len(near), half)
     vector = torch.from_numpy(steady_direction(near, target, held)).to(w)
     strengths = np.random.default_rng([seed, n]).uniform(0, reach(generator, 1), n - half)
     moved = w[half:] + torch.from_numpy(strengths).to(w)[:, None, None] * vector
-    far = differentiate(generator, network, moved, target, held, seed + 1, progress=progress, done=half, score=score)
+    far = differ(moved, target, held, seed + 1, done=half)
     progress.finish()
     found = Gradients.join([near, far])
     direction = steady_direction(found, target, held)
@@ -166,11 +180,12 @@ def find_measured_direction(
     seed: int,
     name: str | None,
     progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> Direction:
     """The direction of a measure or of a class's log-odds in the model's W, by `n` (None: of IMAGES) generated images.
 
-    Raises InputError for a measure that there is not, for gradients of a classifier that has none, and where too few
-    images have plausible anatomy.
+    Several `processes` share the images, and all find it. Raises InputError for a measure that there is not, for
+    gradients of a classifier that has none, and where too few images have plausible anatomy.
     """
     score = None if isinstance(target, str) else target
     for measure in (*([target] if isinstance(target, str) else ()), *held):
@@ -187,9 +202,11 @@ def find_measured_direction(
             f"{n} generated images are too few for {method}; take at least {fewest}, better {IMAGES[method]}."
         )
     if method == "gradients":
-        vector, statistics = gradients_direction(model, network, wanted, held, n, seed, progress, score)
+        vector, statistics = gradients_direction(*(model, network, wanted, held, n, seed, progress, score, processes))
     else:
-        codes, measures = measure_generated(model.generator, network, n, seed, progress=progress, score=score)
+        codes, measures = measure_generated(
+            model.generator, network, n, seed, progress=progress, score=score, processes=processes
+        )
         vector, statistics = measured_direction(codes, measures, wanted, held)
     what = f"measure {wanted}" if score is None else f"classifier {score.file} [{score.sha}] of {score.wanted}"
     return Direction(

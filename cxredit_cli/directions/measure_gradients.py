@@ -21,6 +21,7 @@ from cxredit_cli.inversion.precision import fast_gradients
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
 from cxredit_cli.networks.any_classifier import ClassifierScore
 from cxredit_cli.networks.generator import Generator
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress, SilentProgress
 
 Floats = NDArray[np.float64]
@@ -76,38 +77,62 @@ def differentiate(
     progress: Progress | None = None,
     done: int = 0,
     score: ClassifierScore | None = None,
+    processes: Processes = ALONE,
 ) -> Gradients:
     """Gradients of `target` and the `held` measures at codes [N, 1, D]; those of implausible images are left out.
 
     With `score` the target is a classifier's log-odds, and `target` only its name. `progress` is told `done` and the
-    codes since.
+    codes since. Of several `processes` each differentiates its share, and all have the gradients of all.
     """
     progress = progress or SilentProgress()
-    names = (target, *held)
-    signs = torch.Generator().manual_seed(seed)
-    columns: dict[str, list[Tensor]] = {name: [] for name in names}
-    probes: list[Tensor] = []
+    parts: list[Gradients] = []
+    drawn, signs = 0, torch.Generator().manual_seed(seed)
     with fast_gradients(generator):
-        for start in range(0, len(w), batch):
-            codes = w[start : start + batch].detach().clone().requires_grad_()
-            made = generator.synthesis(codes)
-            images = made.detach().float().requires_grad_()
-            soft = soft_measures(network, images)
-            if score is not None:
-                soft[target] = score.log_odds(images)
-            seen = [torch.autograd.grad(soft[name].sum(), images, retain_graph=True)[0] for name in names]
-            free = _elsewhere(network, images.detach(), ORGANS.get(target))
-            for _ in range(PROBES):
-                random = torch.randint(0, 2, images.shape, generator=signs).to(images) * 2 - 1
-                seen.append(random * free / 2 / images[0].numel() ** 0.5)  # / 2: the grey range is -1 to 1
-            found = [torch.autograd.grad(made, codes, each.to(made), retain_graph=True)[0][:, 0] for each in seen]
-            plausible = torch.from_numpy(measure_images(network, images.detach(), batch).plausible)
-            kept = [each.double().cpu()[plausible] for each in found]
-            for name, values in zip(names, kept, strict=False):
-                columns[name].append(values)
-            probes.append(torch.stack(kept[len(names) :], dim=1))
-            progress.advance(done + start + len(codes))
-    return Gradients({name: torch.cat(parts).numpy() for name, parts in columns.items()}, torch.cat(probes).numpy())
+        for rows in processes.rounds(len(w), batch):
+            # Signs come from one stream for all images: those of images in between, which others look at, are skipped.
+            for start in range(drawn, rows.start, batch):
+                _draw_signs(min(batch, rows.start - start), generator.resolution, signs)
+            drawn = rows.stop
+            found = None
+            if rows:
+                probes = _draw_signs(len(rows), generator.resolution, signs)
+                found = _gradients_at(generator, network, w[rows.start : rows.stop], target, held, probes, score)
+            parts += [part for part in processes.exchange(found) if part is not None]
+            progress.advance(done + min(rows.start + batch * processes.count, len(w)))
+    return Gradients.join(parts)
+
+
+def _draw_signs(images: int, side: int, signs: torch.Generator) -> list[Tensor]:
+    """PROBES random pictures [images, 1, side, side] of -1 and 1."""
+    shape = (images, 1, side, side)
+    return [torch.randint(0, 2, shape, generator=signs).float() * 2 - 1 for _ in range(PROBES)]
+
+
+def _gradients_at(
+    generator: Generator,
+    network: AnatomyNetwork,
+    w: Tensor,
+    target: str,
+    held: Sequence[str],
+    signs: Sequence[Tensor],
+    score: ClassifierScore | None,
+) -> Gradients:
+    """`differentiate` for codes that are worked on at once; `signs` are PROBES random pictures of each."""
+    names = (target, *held)
+    codes = w.detach().clone().requires_grad_()
+    made = generator.synthesis(codes)
+    images = made.detach().float().requires_grad_()
+    soft = soft_measures(network, images)
+    if score is not None:
+        soft[target] = score.log_odds(images)
+    seen = [torch.autograd.grad(soft[name].sum(), images, retain_graph=True)[0] for name in names]
+    free = _elsewhere(network, images.detach(), ORGANS.get(target))
+    # / 2: the grey range is -1 to 1
+    seen += [random.to(images) * free / 2 / images[0].numel() ** 0.5 for random in signs]
+    found = [torch.autograd.grad(made, codes, each.to(made), retain_graph=True)[0][:, 0] for each in seen]
+    plausible = torch.from_numpy(measure_images(network, images.detach(), len(w)).plausible)
+    kept = [each.double().cpu()[plausible].numpy() for each in found]
+    return Gradients(dict(zip(names, kept, strict=False)), np.stack(kept[len(names) :], axis=1))
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cxredit_cli.errors import InputError
+from cxredit_cli.inversion.curvature import Basis
 from cxredit_cli.inversion.precision import fast_gradients
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.latent.synthesize import synthesize
@@ -35,22 +36,21 @@ Score = Callable[[Tensor], Tensor]  # pictures [N, 1, R, R] in [-1, 1] -> log-od
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
-    """w = start + spread * (u @ basis^T): u [L, D] is what is searched for, from 0."""
+    """w = start + spread * basis.distance(u): u [L, D] is what is searched for, from 0."""
 
     start: Tensor  # [L, D]
     spread: Tensor  # [D]
-    basis: Tensor  # [D, D]
+    basis: Basis
     noise: list[Tensor] | None  # fitted noise of the picture, one [1, 1, H, W] a layer
 
     def code(self, u: Tensor) -> Tensor:
         """Codes [N, L, D] of coordinates [N, L, D]."""
-        codes: Tensor = self.start + self.spread * (u @ self.basis.T)
+        codes: Tensor = self.start + self.spread * self.basis.distance(u)
         return codes
 
     def coordinates(self, step: Tensor) -> Tensor:
-        """u of a step [..., D] of the code."""
-        solved: Tensor = torch.linalg.solve(self.basis, (step / self.spread).mT)
-        return solved.mT
+        """u [N, L, D] of steps [N, L, D] of the code."""
+        return self.basis.delta(step / self.spread)
 
     def pictures(self, generator: Generator, u: Tensor) -> Tensor:
         """Pictures [N, 1, R, R] of coordinates [N, L, D], in float32 and in [-1, 1]."""
@@ -143,7 +143,7 @@ def along(
     generator: Generator, score: Score, at: Coordinates, step: Tensor, goal: float, rising: bool, limit: float
 ) -> Change:
     """The shortest way along a direction `step` [1 or L, D] of the code, either way of it, that reaches `goal`."""
-    unit = at.coordinates(step.expand_as(at.start))
+    unit = at.coordinates(step.expand_as(at.start)[None])[0]
     unit = unit / unit.norm()
     sign = 1.0 if rising else -1.0
     shares = torch.linspace(-1, 1, 2 * PROBED - 1, device=unit.device) * limit

@@ -1,7 +1,7 @@
 """Editing many radiographs: codes or images in, edits, sheets and a manifest out; interrupted runs carry on."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,72 +10,29 @@ import torch
 from numpy.typing import NDArray
 
 from cxredit_cli.anatomy.measures import measure_images
-from cxredit_cli.editing.edited_folder import EditedFolder, digest
-from cxredit_cli.editing.goals import Edit, Goal, plan_edits
+from cxredit_cli.editing.edit_run import ApplyReport, EditOptions, EditRun
+from cxredit_cli.editing.edited_folder import digest
+from cxredit_cli.editing.goals import Edit, plan_edits
 from cxredit_cli.editing.subject import Subject, noise_of, tuning_of
 from cxredit_cli.editing.worker_pool import Writers
-from cxredit_cli.editing.write_edits import Format, Job, Labels, Native
-from cxredit_cli.intake.door import Door, Suspect
+from cxredit_cli.editing.write_edits import Job
+from cxredit_cli.intake.door import Door
 from cxredit_cli.inversion.invert import choose_method, choose_space, invert
 from cxredit_cli.inversion.precision import fast_gradients
 from cxredit_cli.inversion.request import InversionRequest
 from cxredit_cli.latent.edit_codes import edit
 from cxredit_cli.latent.responses import default_strengths
-from cxredit_cli.latent.strengths import strength_label
 from cxredit_cli.latent.synthesize import synthesize
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs import provenance
 from cxredit_cli.radiographs.layout import Righting
 from cxredit_cli.radiographs.read_many import read_all
 from cxredit_cli.radiographs.sources import Source
 from cxredit_cli.storage.codes import Codes
-from cxredit_cli.storage.directions import Direction
 from cxredit_cli.storage.models import Model
 
 ON_THE_PATH = 5  # strengths, the inner ones of the usual seven, at which an edit's path is known beside those asked for
-
-
-@dataclass(frozen=True, slots=True)
-class EditOptions:
-    """What is done to every image."""
-
-    direction: Direction
-    strengths: Sequence[float]
-    layers: Sequence[int] | None = None  # w indices that move, None for all
-    batch: int = 16
-    goal: Goal | None = None  # None: `strengths`; else the strengths that each image needs
-    format: Format = "png"
-    native: Native | None = None  # None: the generator's pictures alone
-    anatomy: Path | None = None  # the network that outlines films, None for the bundled one
-    jobs: int = 1  # processes that write
-
-    @property
-    def labels(self) -> list[str]:
-        """The strengths as they stand in file names."""
-        return [strength_label(strength) for strength in self.strengths]
-
-    @property
-    def layers_text(self) -> str:
-        """The layers as people read them."""
-        return "all" if self.layers is None else ",".join(str(layer) for layer in self.layers)
-
-    @property
-    def direction_text(self) -> str:
-        """The direction as files name it."""
-        return f"{self.direction.name} ({self.direction.method}) [{self.direction.digest}]"
-
-
-@dataclass(slots=True)
-class ApplyReport:
-    """What a run did."""
-
-    rows: list[dict[str, str]] = field(default_factory=list)  # of the manifest, for the images of this run
-    edited: int = 0  # images
-    already_done: int = 0  # images that an earlier run had edited with the same parameters
-    missed: list[dict[str, str]] = field(default_factory=list)  # rows whose CTR is not within the goal's tolerance
-    refused: list[dict[str, str]] = field(default_factory=list)  # rows of edits that could not be carried to the film
-    failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
-    suspects: list[Suspect] = field(default_factory=list)  # of the images of this run
 
 
 def apply_to_codes(
@@ -85,55 +42,63 @@ def apply_to_codes(
     output: Path,
     progress: Progress | None = None,
     films: Mapping[str, Source] | None = None,
+    processes: Processes = ALONE,
 ) -> ApplyReport:
     """Edit every code of a file into `output`; what an earlier run has done with the same parameters is kept.
 
-    `films` are the films of the codes' sources, for edits of the films themselves.
+    `films` are the films of the codes' sources, for edits of the films themselves. Several `processes` share the codes,
+    and the first has the report.
     """
-    progress, report = progress or SilentProgress(), ApplyReport()
-    header = codes.header
+    progress = progress or SilentProgress()
     progress.start("Editing", len(codes))
-    with EditedFolder(output) as folder, _writers(model, options, folder, report) as writers:
-        for start in range(0, len(codes), options.batch):
-            rows = slice(start, min(start + options.batch, len(codes)))
-            originals, noise, tuning = codes.originals(rows), codes.noise(rows), codes.tuning(rows)
-            subjects = []
-            for index, original in enumerate(originals):
-                row = start + index
-                fitted = None if noise is None else [torch.from_numpy(layer[index])[None] for layer in noise]
-                inverted = [
-                    digest(codes.w[row].tobytes()),
-                    *(digest(layer.numpy().tobytes()) for layer in fitted or []),
-                    *([] if tuning is None else [digest(tuning[index].tobytes())]),
-                    *([codes.suspect[row]] if codes.suspect[row] else []),
-                ]
-                name = codes.source[row]
-                identity = digest([name, digest(original.tobytes())])
-                subjects.append(
-                    Subject(
-                        source=name,
-                        stem=folder.stem_for(Source(Path(name)).stem, identity),
-                        identity=identity,
-                        recipe=_recipe(model, options, inverted),
-                        original=original,
-                        w=torch.from_numpy(codes.w[row]),
-                        noise=fitted,
-                        tuning=None if tuning is None else torch.from_numpy(tuning[index]),
-                        psnr=float(codes.psnr[row]),
-                        ssim=float(codes.ssim[row]),
-                        method=f"{header.method}, {header.space}",
-                        film=_film(films, codes, row),
-                        suspect=codes.suspect[row],
-                    )
-                )
-            waiting = {s.stem for s in subjects if not _is_done(folder, s.stem, s.recipe, options)}
-            failed = _edit_all(model, subjects, waiting, options, writers)
-            _count(report, folder, [(s.stem, s.recipe) for s in subjects], waiting, failed, options)
-            progress.advance(rows.stop)
-        writers.finish()
-        folder.finish()
+    with EditRun(model, options, output, processes) as run:
+        for rows in processes.rounds(len(codes), options.batch):
+            subjects = _subjects(model, codes, rows, run, films)
+            waiting = {s.stem for s in subjects if not run.is_done(s.stem, s.recipe)}
+            failed = _edit_all(model, subjects, waiting, options, run.writers)
+            run.add([(s.stem, s.recipe) for s in subjects], waiting, failed)
+            progress.advance(min(rows.start + options.batch * processes.count, len(codes)))
+        report = run.finish()
     progress.finish()
     return report
+
+
+def _subjects(
+    model: Model, codes: Codes, rows: range, run: EditRun, films: Mapping[str, Source] | None
+) -> list[Subject]:
+    """What is to be edited of some rows of a file of codes."""
+    header, some = codes.header, slice(rows.start, rows.stop)
+    originals, noise, tuning = codes.originals(some), codes.noise(some), codes.tuning(some)
+    names = codes.source[some]
+    identities = [digest([name, digest(original.tobytes())]) for name, original in zip(names, originals, strict=True)]
+    stems = run.names([(Source(Path(name)).stem, own) for name, own in zip(names, identities, strict=True)])
+    subjects = []
+    for index, row in enumerate(rows):
+        fitted = None if noise is None else [torch.from_numpy(layer[index])[None] for layer in noise]
+        inverted = [
+            digest(codes.w[row].tobytes()),
+            *(digest(layer.numpy().tobytes()) for layer in fitted or []),
+            *([] if tuning is None else [digest(tuning[index].tobytes())]),
+            *([codes.suspect[row]] if codes.suspect[row] else []),
+        ]
+        subjects.append(
+            Subject(
+                source=names[index],
+                stem=stems[index],
+                identity=identities[index],
+                recipe=_recipe(model, run.options, inverted),
+                original=originals[index],
+                w=torch.from_numpy(codes.w[row]),
+                noise=fitted,
+                tuning=None if tuning is None else torch.from_numpy(tuning[index]),
+                psnr=float(codes.psnr[row]),
+                ssim=float(codes.ssim[row]),
+                method=f"{header.method}, {header.space}",
+                film=_film(films, codes, row),
+                suspect=codes.suspect[row],
+            )
+        )
+    return subjects
 
 
 def apply_to_images(
@@ -144,12 +109,14 @@ def apply_to_images(
     output: Path,
     progress: Progress | None = None,
     door: Door | None = None,
+    processes: Processes = ALONE,
 ) -> ApplyReport:
     """Invert and edit images into `output`; a file that cannot be read is reported and never stops the rest.
 
     Files are read through `door`, which may turn them away, right or mark them; a marked film itself is not edited.
+    Several `processes` share the images, and the first has the report.
     """
-    progress, report = progress or SilentProgress(), ApplyReport()
+    progress = progress or SilentProgress()
     side = model.generator.resolution
     method = choose_method(model, inversion.method)
     space = choose_space(model, method, inversion.space)
@@ -162,22 +129,23 @@ def apply_to_images(
     numbered = list(enumerate(sources))
     read = read_all if door is None else door.read
     progress.start("Inverting and editing", len(sources))
-    with EditedFolder(output) as folder, _writers(model, options, folder, report) as writers:
-        for start in range(0, len(sources), options.batch):
-            part = numbered[start : start + options.batch]
-            waiting: list[tuple[Source, str, str, NDArray[np.uint16]]] = []  # source, identity, stem, pixels
-            stems, failed = [], dict[str, tuple[str, str]]()
-            for index, content, reading in read(part, side, inversion.fit, bits=16):
+    with EditRun(model, options, output, processes) as run:
+        for part in processes.rounds(len(sources), options.batch):
+            readable: list[tuple[Source, str, NDArray[np.uint16]]] = []  # source, identity, pixels
+            unreadable = []
+            for index, content, reading in read(numbered[part.start : part.stop], side, inversion.fit, bits=16):
                 source = sources[index]
                 if content is None:
-                    report.failed.append((source.name, reading))
+                    unreadable.append((source.name, reading))
                     continue
                 pixels = np.frombuffer(content, dtype=np.uint16).reshape(side, side)
                 identity = digest([source.name, digest(_eight_bits(pixels).tobytes())])
-                stem = folder.stem_for(source.stem, identity)
-                stems.append(stem)
-                if not _is_done(folder, stem, recipe, options):
-                    waiting.append((source, identity, stem, pixels))
+                readable.append((source, identity, pixels))
+            stems = run.names([(source.stem, identity) for source, identity, _ in readable])
+            waiting = [
+                (stem, *each) for stem, each in zip(stems, readable, strict=True) if not run.is_done(stem, recipe)
+            ]
+            failed: dict[str, tuple[str, str]] = {}
             if waiting:
                 images = torch.from_numpy(np.stack([pixels for *_, pixels in waiting]).astype(np.float32))
                 with fast_gradients(model.generator):
@@ -190,7 +158,7 @@ def apply_to_images(
                         options.batch,
                         inversion.fit_noise,
                         progress,
-                        done=start,
+                        done=part.start,
                     )
                 subjects = [
                     Subject(
@@ -208,15 +176,13 @@ def apply_to_images(
                         film=source if door is None else door.source(source),
                         suspect="" if door is None else door.suspicion(source),
                     )
-                    for index, (source, identity, stem, pixels) in enumerate(waiting)
+                    for index, (stem, source, identity, pixels) in enumerate(waiting)
                 ]
-                failed = _edit_all(model, subjects, {subject.stem for subject in subjects}, options, writers)
-            made = {stem for _, _, stem, _ in waiting}
-            _count(report, folder, [(stem, recipe) for stem in stems], made, failed, options)
-            progress.advance(start + len(part))
-        writers.finish()
-        folder.finish()
-    report.suspects = [] if door is None else door.suspects
+                failed = _edit_all(model, subjects, {subject.stem for subject in subjects}, options, run.writers)
+            suspects = [] if door is None else door.new_suspects()
+            run.add([(stem, recipe) for stem in stems], {stem for stem, *_ in waiting}, failed, unreadable, suspects)
+            progress.advance(min(part.start + options.batch * processes.count, len(sources)))
+        report = run.finish()
     progress.finish()
     return report
 
@@ -225,18 +191,6 @@ def _film(films: Mapping[str, Source] | None, codes: Codes, row: int) -> Source 
     """The film of a code, to be righted as it was when it was inverted."""
     film = (films or {}).get(codes.source[row])
     return film and replace(film, righting=Righting.of_words(codes.righted[row]))
-
-
-def _writers(model: Model, options: EditOptions, folder: EditedFolder, report: ApplyReport) -> Writers:
-    labels = Labels(folder.folder, options.format, model.name, options.direction_text, options.layers_text)
-
-    def written(rows: list[dict[str, Any]]) -> None:
-        for row in rows:
-            folder.add_row(row)
-        stem, recipe = rows[0]["stem"], rows[0]["recipe"]
-        _report_rows(report, folder, stem, recipe, options)
-
-    return Writers(labels, options.native, options.anatomy, options.jobs, written)
 
 
 def _edit_all(
@@ -355,42 +309,6 @@ def _recipe(model: Model, options: EditOptions, inverted: Sequence[Any]) -> str:
     parameters.append(options.labels if options.goal is None else options.goal.parameters)
     native = [] if options.native is None else options.native.recipe
     return digest([provenance.SOFTWARE, *parameters, options.layers_text, options.format, native, *inverted])
-
-
-def _labels_of(folder: EditedFolder, stem: str, recipe: str, options: EditOptions) -> list[str]:
-    return options.labels if options.goal is None else folder.labels_done(stem, recipe)
-
-
-def _is_done(folder: EditedFolder, stem: str, recipe: str, options: EditOptions) -> bool:
-    if options.goal is None:
-        return folder.is_done(stem, options.labels, recipe)
-    rows = folder.rows_of(stem, folder.labels_done(stem, recipe), recipe)
-    return options.goal.is_met_by([row["target_ctr"] for row in rows])
-
-
-def _count(
-    report: ApplyReport,
-    folder: EditedFolder,
-    stems: Sequence[tuple[str, str]],
-    waiting: Collection[str],
-    failed: dict[str, tuple[str, str]],
-    options: EditOptions,
-) -> None:
-    """Add some subjects, (stem, recipe) each, to the report; those that are being written follow when they are."""
-    report.failed += failed.values()
-    report.edited += len(waiting) - len(failed)
-    report.already_done += len(stems) - len(waiting)
-    for stem, recipe in stems:
-        if stem not in waiting:
-            _report_rows(report, folder, stem, recipe, options)
-
-
-def _report_rows(report: ApplyReport, folder: EditedFolder, stem: str, recipe: str, options: EditOptions) -> None:
-    rows = folder.rows_of(stem, _labels_of(folder, stem, recipe, options), recipe)
-    report.rows += rows
-    report.refused += [row for row in rows if row["refused"]]
-    if options.goal is not None:
-        report.missed += [row for row in rows if not options.goal.is_reached_in(row)]
 
 
 def _eight_bits(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:

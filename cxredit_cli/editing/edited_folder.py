@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from cxredit_cli.atomic import write_text
 from cxredit_cli.errors import InputError
@@ -41,7 +41,7 @@ class EditedFolder:
     """Files `<stem>_<strength>.<suffix>`, `<stem>_sheet.png` and manifest.csv in one folder.
 
     A row is appended once its file is in place, so that what a killed run has done is known; the last row of a file
-    counts, and `finish` leaves one row a file.
+    counts, and `finish` leaves one row a file. Several processes may look; one of them adds rows and finishes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,18 +53,14 @@ class EditedFolder:
         self._stems: dict[str, str] = {}
         for row in self._read():
             self._remember(row)
-        begin = not self.manifest.exists() or self.manifest.stat().st_size == 0
-        self._file = self.manifest.open("a", newline="", encoding="utf-8")
-        if begin:
-            self._write_line(COLUMNS)
-        elif not self.manifest.read_bytes().endswith(b"\n"):
-            self._file.write("\n")  # the line that a kill cut off
+        self._file: TextIO | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def stem_for(self, stem: str, identity: str) -> str:
         """The name for one original: `stem`, or `stem-2`, `stem-3`, ... where another original has it already."""
@@ -98,7 +94,9 @@ class EditedFolder:
         """Add a row to the manifest; its file is in place."""
         complete = {name: str(row.get(name, "")) for name in COLUMNS}
         self._remember(complete)
-        self._write_line(complete.values())
+        if self._file is None:
+            self._file = self._open()
+        _write_line(self._file, complete.values())
         self._file.flush()
 
     def rows_of(self, stem: str, labels: list[str], recipe: str) -> list[dict[str, str]]:
@@ -108,7 +106,7 @@ class EditedFolder:
 
     def finish(self) -> None:
         """Rewrite the manifest with one row a file, in the order of names and strengths."""
-        self._file.close()
+        self.__exit__()
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -116,8 +114,15 @@ class EditedFolder:
         writer.writerows(sorted(present, key=lambda row: (row["stem"], float(row["strength"]))))
         write_text(self.manifest, text.getvalue())
 
-    def _write_line(self, values: Any) -> None:
-        csv.writer(self._file, lineterminator="\n").writerow(values)
+    def _open(self) -> TextIO:
+        """The manifest, to be appended to."""
+        begin = not self.manifest.exists() or self.manifest.stat().st_size == 0
+        file = self.manifest.open("a", newline="", encoding="utf-8")
+        if begin:
+            _write_line(file, COLUMNS)
+        elif not self.manifest.read_bytes().endswith(b"\n"):
+            file.write("\n")  # the line that a kill cut off
+        return file
 
     def _read(self) -> list[dict[str, str]]:
         if not self.manifest.exists() or self.manifest.stat().st_size == 0:
@@ -141,6 +146,10 @@ class EditedFolder:
             self._by_edit.setdefault(edit, []).append(key)
         self._rows[key] = row
         self._stems[row["stem"]] = row["identity"]
+
+
+def _write_line(file: TextIO, values: Any) -> None:
+    csv.writer(file, lineterminator="\n").writerow(values)
 
 
 def digest(content: object) -> str:

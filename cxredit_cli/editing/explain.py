@@ -230,7 +230,7 @@ def begin(model: Model, film: Pixels, request: Request) -> tuple[Coordinates, Pi
     start = found.w[0].to(device).expand(generator.num_ws, -1).contiguous()
     noise = None if found.noise is None else [layer.to(device) for layer in found.noise]
     _, spread = generator.w_statistics()
-    at = Coordinates(start, spread, search_basis(model), noise)
+    at = Coordinates(start, spread, search_basis(model, "w"), noise)
     return at, original[0, 0].numpy(), float(found.psnr[0]), float(found.ssim[0])
 
 

@@ -1,14 +1,15 @@
 """Dose and response: what steps along a direction do to each scan, seen by a network that had no part in finding it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxredit_cli.anatomy.measures import FIGURES, Anatomy, measure_segmentation
+from cxredit_cli.anatomy.measures import FIGURES, measure_segmentation
 from cxredit_cli.anatomy.outlines import MASK_SIDE, around, clean, segment
 from cxredit_cli.latent.code_batch import CodeBatch
 from cxredit_cli.latent.edit_codes import edit
@@ -17,6 +18,7 @@ from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.metrics.patient_identity import own_is_nearest
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
 from cxredit_cli.networks.generator import Generator
+from cxredit_cli.processes import ALONE, Processes
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -38,6 +40,19 @@ class Dose:
     own_original: Bools  # [N, S], in the rest of the image no original of another patient is nearer than its own
     own_reconstruction: Bools  # [N, S], the same among the reconstructions
     log_odds: Floats | None = None  # [N, S], of the classifier's label, where one was asked
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """The scans of all `parts`, in order."""
+        columns = ("plausible", "inside", "outside", "own_original", "own_reconstruction")
+        measures = {name: np.concatenate([part.measures[name] for part in parts]) for name in MEASURES}
+        log_odds = [part.log_odds for part in parts if part.log_odds is not None]
+        return cls(
+            strengths=parts[0].strengths,
+            measures=measures,
+            log_odds=np.concatenate(log_odds) if log_odds else None,
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns},
+        )
 
     @property
     def zero(self) -> int:
@@ -61,50 +76,71 @@ def measure_dose(
     batch: int = 32,
     advance: Callable[[int], None] = lambda scans: None,
     log_odds_of: Callable[[Tensor], Floats] | None = None,
+    processes: Processes = ALONE,
 ) -> Dose:
     """Move the codes of N scans along `direction` [1 or num_ws, D] by each strength (0 is added) and measure.
 
     `originals` [N, 1, R, R] in [-1, 1]. The heart's path is the union of a patient's hearts at all strengths. `advance`
-    is told how many scans are done. `log_odds_of` is a second judge, of whole pictures [M, 1, R, R].
+    is told how many scans are done. `log_odds_of` is a second judge, of whole pictures [M, 1, R, R]. Of several
+    `processes` each measures its share, and all have the figures of all.
     """
     rising = sorted({*map(float, strengths), 0.0})
-    count, side = len(rising), generator.resolution
-    zero = rising.index(0.0)
-    reconstructions = torch.cat(list(synthesize(generator, codes.w, codes.noise, batch, codes.tuning)))
-    gallery = {"original": originals[:, 0].numpy(), "reconstruction": reconstructions[:, 0].numpy()}
-    parts: list[Anatomy] = []
+    made: list[Tensor] = []
+    for part in processes.rounds(len(codes.w), batch):
+        for some in processes.exchange(_pictures(generator, codes.take(slice(part.start, part.stop)), batch)):
+            made += some
+    gallery = {"original": originals[:, 0].numpy(), "reconstruction": torch.cat(made)[:, 0].numpy()}
+    parts: list[Dose] = []
+    step = max(CHUNK // len(rising), 1)
+    for part in processes.rounds(len(codes.w), step):
+        mine = None
+        if part:
+            mine = _measure_scans(generator, judge, codes, part, direction, rising, gallery, batch, log_odds_of)
+        parts += [each for each in processes.exchange(mine) if each is not None]
+        advance(min(part.start + step * processes.count, len(codes.w)))
+    return Dose.join(parts)
+
+
+def _pictures(generator: Generator, codes: CodeBatch, batch: int) -> list[Tensor]:
+    """Batches of pictures of codes."""
+    return list(synthesize(generator, codes.w, codes.noise, batch, codes.tuning))
+
+
+def _measure_scans(
+    generator: Generator,
+    judge: AnatomyNetwork,
+    codes: CodeBatch,
+    scans: range,
+    direction: Tensor,
+    rising: Sequence[float],
+    gallery: Mapping[str, NDArray[np.float32]],
+    batch: int,
+    log_odds_of: Callable[[Tensor], Floats] | None,
+) -> Dose:
+    """`measure_dose` for some of the scans; `gallery` are the pictures of all."""
+    count, side, zero = len(rising), generator.resolution, rising.index(0.0)
+    some = codes.take(slice(scans.start, scans.stop))
+    moved = edit(some.w, direction.to(some.w), rising, generator.num_ws)
+    owned = some.take(torch.arange(len(moved)).repeat_interleave(count))
+    made = torch.cat(_pictures(generator, replace(owned, w=moved.flatten(0, 1)), batch))
+    found = segment(judge, made, MASK_SIDE, batch)
+    anatomy = measure_segmentation(found)
+    masks = clean(found.masks).reshape(len(moved), count, MASK_SIDE, MASK_SIDE)
+    pictures = made[:, 0].numpy().reshape(len(moved), count, side, side)
     columns: dict[str, list[Floats]] = {name: [] for name in (GREY, OUTSIDE, "inside", "outside")}
     matches: dict[str, list[Bools]] = {name: [] for name in gallery}
-    log_odds: list[Floats] = []
-    step = max(CHUNK // count, 1)
-    for start in range(0, len(codes.w), step):
-        part = slice(start, start + step)
-        moved = edit(codes.w[part], direction.to(codes.w), rising, generator.num_ws)
-        owner = torch.arange(len(moved)).repeat_interleave(count)
-        noise = None if codes.noise is None else [layer[part][owner] for layer in codes.noise]
-        tuning = None if codes.tuning is None else codes.tuning[part][owner]
-        made = torch.cat(list(synthesize(generator, moved.flatten(0, 1), noise, batch, tuning)))
-        found = segment(judge, made, MASK_SIDE, batch)
-        parts.append(measure_segmentation(found))
-        if log_odds_of is not None:
-            log_odds.append(log_odds_of(made).reshape(-1, count))
-        masks = clean(found.masks).reshape(len(moved), count, MASK_SIDE, MASK_SIDE)
-        pictures = made[:, 0].numpy().reshape(len(moved), count, side, side)
-        for one, mask in zip(pictures, masks, strict=True):
-            path = (mask == HEART).any(0)
-            region = heart_region(path, side)
-            change = np.abs(one - one[zero]) / 2
-            columns["inside"].append(change[:, region].mean(1, dtype=np.float64))
-            columns["outside"].append(change[:, ~region].mean(1, dtype=np.float64))
-            columns[GREY].append(np.median(one.reshape(count, -1), axis=1).astype(np.float64) / 2 + 0.5)
-            lungs = (mask == RIGHT_LUNG) | (mask == LEFT_LUNG)
-            columns[OUTSIDE].append((lungs & ~path).mean((1, 2), dtype=np.float64))
-            index = len(matches["original"])
-            for name, pool in gallery.items():
-                matches[name].append(own_is_nearest(one, pool, index, ~region))
-        advance(min(start + step, len(codes.w)))
-    anatomy = Anatomy.join(parts)
-    shape = (len(codes.w), count)
+    for index, one, mask in zip(scans, pictures, masks, strict=True):
+        path = (mask == HEART).any(0)
+        region = heart_region(path, side)
+        change = np.abs(one - one[zero]) / 2
+        columns["inside"].append(change[:, region].mean(1, dtype=np.float64))
+        columns["outside"].append(change[:, ~region].mean(1, dtype=np.float64))
+        columns[GREY].append(np.median(one.reshape(count, -1), axis=1).astype(np.float64) / 2 + 0.5)
+        lungs = (mask == RIGHT_LUNG) | (mask == LEFT_LUNG)
+        columns[OUTSIDE].append((lungs & ~path).mean((1, 2), dtype=np.float64))
+        for name, pool in gallery.items():
+            matches[name].append(own_is_nearest(one, pool, index, ~region))
+    shape = (len(moved), count)
     measures = {name: getattr(anatomy, name).reshape(shape) for name in FIGURES}
     measures |= {name: np.stack(columns[name]) for name in (GREY, OUTSIDE)}
     return Dose(
@@ -115,7 +151,7 @@ def measure_dose(
         np.stack(columns["outside"]),
         np.stack(matches["original"]),
         np.stack(matches["reconstruction"]),
-        np.concatenate(log_odds) if log_odds else None,
+        None if log_odds_of is None else log_odds_of(made).reshape(shape),
     )
 
 

@@ -21,6 +21,7 @@ from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.metrics.classification import classify, score_pictures
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.networks.any_classifier import ClassifierScore
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.storage.classifier_network import TrainedClassifier
 from cxredit_cli.storage.codes import Codes
@@ -57,19 +58,24 @@ class Judged:
 
 
 def find_cohort(
-    model: Model, judge: AnatomyNetwork, dataset: Dataset, cohort: Cohort, progress: Progress | None = None
+    model: Model,
+    judge: AnatomyNetwork,
+    dataset: Dataset,
+    cohort: Cohort,
+    progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[Scans, CodeBatch]:
     """The scans and their codes, from the file where one is given, else made now."""
     among = None
     if cohort.codes is not None:
         cohort.codes.check_generator(model.fingerprint)
         among = rows_with_codes(dataset, cohort.codes)
-    scans = choose_scans(
-        dataset, judge, cohort.split, cohort.view, cohort.label, cohort.n, cohort.seed, among, cohort.batch
-    )
+    which = (cohort.split, cohort.view, cohort.label, cohort.n, cohort.seed, among, cohort.batch)
+    scans = processes.from_first(lambda: choose_scans(dataset, judge, *which))
     if cohort.codes is not None and among is not None:
         return scans, take_codes(cohort.codes, [among[int(row)] for row in scans.rows])
-    codes, _ = invert_scans(model, scans.images, cohort.method, cohort.space, cohort.steps, cohort.batch, progress)
+    how = (cohort.method, cohort.space, cohort.steps, cohort.batch)
+    codes, _ = invert_scans(model, scans.images, *how, progress, processes)
     return scans, codes
 
 
@@ -84,11 +90,13 @@ def evaluate_dose(
     randoms: int = 5,
     progress: Progress | None = None,
     classifier: TrainedClassifier | ClassifierScore | None = None,
+    processes: Processes = ALONE,
 ) -> Judged:
     """Dose-response of a direction read from `where`, on unseen scans, with `randoms` random directions of each kind.
 
-    `classifier` is a second judge beside the anatomy network `judge`; it may be anybody's. Raises InputError for too
-    few scans or strengths, MismatchError for a direction or codes of another generator.
+    `classifier` is a second judge beside the anatomy network `judge`; it may be anybody's. Several `processes` share
+    the scans, and all have the section. Raises InputError for too few scans or strengths, MismatchError for a direction
+    or codes of another generator.
     """
     direction.check_generator(model.fingerprint, where)
     generator, progress = model.generator, progress or SilentProgress()
@@ -96,7 +104,7 @@ def evaluate_dose(
     strengths = sorted({*(strengths or default_strengths(generator, len(vector))), 0.0})
     if len(strengths) < 2:
         raise InputError("--sweep must have strengths besides 0.")
-    scans, codes = find_cohort(model, judge, dataset, cohort, progress)
+    scans, codes = find_cohort(model, judge, dataset, cohort, progress, processes)
     null = random_directions(generator, len(vector), randoms, cohort.seed)
     done, each = 0, len(scans)
     progress.start("Dose-response", each * (1 + sum(map(len, null.values()))))
@@ -114,6 +122,7 @@ def evaluate_dose(
             batch=cohort.batch,
             advance=lambda scans_done: progress.advance(before + scans_done),
             log_odds_of=None if classifier is None else partial(log_odds_by, classifier, batch=cohort.batch),
+            processes=processes,
         )
         done += each
         return found
@@ -187,9 +196,7 @@ def _shown(
     first = [index for index, good in enumerate(found.whole) if good][:LIMIT_SHOWN]
     moved = []
     for strength in strengths:
-        w = codes.w[first] + strength * vector
-        noise = None if codes.noise is None else [layer[first] for layer in codes.noise]
-        tuning = None if codes.tuning is None else codes.tuning[first]
-        made = list(synthesize(model.generator, w, noise, tuning=tuning))
+        some = codes.take(first)
+        made = list(synthesize(model.generator, some.w + strength * vector, some.noise, tuning=some.tuning))
         moved.append(torch.cat(made) if made else scans.images[:0])
     return torch.stack(moved, dim=1), scans.images[first]

@@ -3,10 +3,11 @@
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
-from typing import TextIO
+from typing import Self, TextIO
 
 import h5py
 import numpy as np
@@ -24,6 +25,7 @@ from cxredit_cli.intake.door import Door, Suspect
 from cxredit_cli.latent.code_batch import take_codes
 from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs.geometry import Fit, fit_square
 from cxredit_cli.radiographs.read import read_radiograph
@@ -45,6 +47,14 @@ class Files:
     def __len__(self) -> int:
         return len(self.sources)
 
+    def names(self) -> list[str]:
+        """What each image is called."""
+        return [source.name for _, source in self.sources]
+
+    def take(self, places: Sequence[int]) -> "Files":
+        """Some of them."""
+        return Files([self.sources[place] for place in places])
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetRows:
@@ -57,6 +67,14 @@ class DatasetRows:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def names(self) -> list[str]:
+        """What each image is called."""
+        return [self.dataset.names[row] for row in self.rows]
+
+    def take(self, places: Sequence[int]) -> "DatasetRows":
+        """Some of them."""
+        return replace(self, rows=self.rows[list(places)])
+
 
 @dataclass(frozen=True, slots=True)
 class CodeRows:
@@ -65,9 +83,18 @@ class CodeRows:
     given: str
     codes: Codes
     model: Model
+    rows: Sequence[int]
 
     def __len__(self) -> int:
-        return len(self.codes)
+        return len(self.rows)
+
+    def names(self) -> list[str]:
+        """What each image is called."""
+        return [self.codes.source[row] for row in self.rows]
+
+    def take(self, places: Sequence[int]) -> "CodeRows":
+        """Some of them."""
+        return replace(self, rows=[self.rows[place] for place in places])
 
 
 Group = Files | DatasetRows | CodeRows
@@ -101,6 +128,17 @@ class MeasureReport:
     failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
     suspects: list[Suspect] = field(default_factory=list)
 
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """One report of all images of `parts`, in order."""
+        whole = cls()
+        for part in parts:
+            for name in ("rows", "suspect", "overlays", "failed", "suspects"):
+                getattr(whole, name).extend(getattr(part, name))
+        found = [part.anatomy for part in parts if part.anatomy is not None]
+        whole.anatomy = Anatomy.join(found) if found else None
+        return whole
+
 
 def list_groups(
     inputs: Sequence[str],
@@ -110,11 +148,12 @@ def list_groups(
     label: str | None = None,
     progress: Progress | None = None,
     any_view: bool = False,
+    processes: Processes = ALONE,
 ) -> tuple[list[Group], int]:
     """What `inputs` name, in their order, and how many overviews (contact sheets) were left out of folders.
 
-    `load_generator` is called once, where codes are among them. Raises InputError where an input names nothing,
-    MismatchError for codes of another generator.
+    `load_generator` is called once, where codes are among them. The first of several `processes` looks for files.
+    Raises InputError where an input names nothing, MismatchError for codes of another generator.
     """
     kinds = [(_kind(given), given) for given in inputs]
     if (split or label) and "dataset" not in (kind for kind, _ in kinds):
@@ -128,8 +167,7 @@ def list_groups(
         if kind == "files":
             sources: list[tuple[str, Source]] = []
             for _, given in members:
-                found = list_sources([given], stdin, progress, any_view)
-                kept = [source for source in found if not _is_overview(source)] if Path(given).is_dir() else found
+                found, kept = processes.from_first(partial(_find_files, given, stdin, progress, any_view))
                 if not kept:
                     raise InputError(f"{given} holds no radiograph, only pictures that cxredit made of several.")
                 skipped += len(found) - len(kept)
@@ -147,8 +185,16 @@ def list_groups(
                 codes = read_codes(Path(given))
                 model = model or load_generator()
                 codes.check_generator(model.fingerprint)
-                groups.append(CodeRows(given, codes, model))
+                groups.append(CodeRows(given, codes, model, range(len(codes))))
     return groups, skipped
+
+
+def _find_files(
+    given: str, stdin: TextIO | None, progress: Progress | None, any_view: bool
+) -> tuple[list[Source], list[Source]]:
+    """The files that an input names, and those of them that are radiographs."""
+    found = list_sources([given], stdin, progress, any_view)
+    return found, [source for source in found if not _is_overview(source)] if Path(given).is_dir() else found
 
 
 def _kind(given: str) -> str:
@@ -202,10 +248,10 @@ def read_pictures(
                     yield Picture(group.given, group.dataset.names[row], pixels)
         else:
             for start in range(0, len(group), batch):
-                part = slice(start, start + batch)
+                part = group.rows[start : start + batch]
                 codes = take_codes(group.codes, part)
                 (images,) = synthesize(group.model.generator, codes.w, codes.noise, batch, codes.tuning)
-                for name, image in zip(group.codes.source[part], images, strict=True):
+                for name, image in zip((group.codes.source[row] for row in part), images, strict=True):
                     yield Picture(group.given, name, (image[0].numpy() + 1) / 2)
 
 
@@ -217,30 +263,49 @@ def measure_groups(
     batch: int = 32,
     progress: Progress | None = None,
     door: Door | None = None,
+    processes: Processes = ALONE,
 ) -> MeasureReport:
     """Measure every image; unreadable ones are reported, the others done. `overlay` is a folder for the outlines.
 
-    Files pass through `door`; what is wrong with those that are taken all the same stands in the table.
+    Files pass through `door`; what is wrong with those that are taken all the same stands in the table. Of several
+    `processes` each measures its share, and the first has the report.
     """
-    progress, report = progress or SilentProgress(), MeasureReport()
-    parts: list[Anatomy] = []
-    names = _Names()
-    done = 0
-    progress.start("Measuring", sum(map(len, groups)))
-    for pictures in _batches(read_pictures(groups, network.config.resolution, fit, batch, door), batch):
-        report.failed += [(picture.name, picture.reason) for picture in pictures if picture.pixels is None]
-        for same in _by_resolution(pictures):
-            images = torch.from_numpy(np.stack([picture.pixels for picture in same if picture.pixels is not None]))
-            found = segment(network, images[:, None], MASK_SIDE, batch)
-            parts.append(measure_segmentation(found))
-            report.rows += [(picture.given, picture.name) for picture in same]
-            report.suspect += [picture.suspect for picture in same]
-            if overlay is not None:
-                report.overlays += _outline(overlay, same, clean(found.masks), parts[-1], names, fit)
-        done += len(pictures)
-        progress.advance(done)
+    progress, parts = progress or SilentProgress(), list[MeasureReport]()
+    everything = [(group, place) for group in range(len(groups)) for place in range(len(groups[group]))]
+    stems = _unique([Source(Path(name)).stem for group in groups for name in group.names()] if overlay else [])
+    rounds = processes.rounds(len(everything), batch)
+    own = groupby((everything[index] for part in rounds for index in part), key=lambda pair: pair[0])
+    chosen = [groups[group].take([place for _, place in members]) for group, members in own]
+    pictures = read_pictures(chosen, network.config.resolution, fit, batch, door)
+    progress.start("Measuring", len(everything))
+    for part in rounds:
+        outlines = [overlay / f"{stems[index]}{OUTLINED}" for index in part] if overlay else None
+        report = _measure(network, list(islice(pictures, len(part))), outlines, fit, batch)
+        report.suspects = [] if door is None else door.new_suspects()
+        parts += processes.gather(report)
+        progress.advance(min(part.start + batch * processes.count, len(everything)))
     progress.finish()
-    report.suspects = [] if door is None else door.suspects
+    return MeasureReport.join(parts)
+
+
+def _measure(
+    network: AnatomyNetwork, pictures: Sequence[Picture], outlines: Sequence[Path] | None, fit: Fit, batch: int
+) -> MeasureReport:
+    """Measure some pictures at once; `outlines` are the files for each, if they are wanted."""
+    report = MeasureReport(failed=[(picture.name, picture.reason) for picture in pictures if picture.pixels is None])
+    readable = [(place, picture) for place, picture in enumerate(pictures) if picture.pixels is not None]
+    parts = []
+    for _, same in groupby(readable, key=lambda pair: np.asarray(pair[1].pixels).shape):
+        places, some = zip(*same, strict=True)
+        images = torch.from_numpy(np.stack([picture.pixels for picture in some]))
+        found = segment(network, images[:, None], MASK_SIDE, batch)
+        parts.append(measure_segmentation(found))
+        report.rows += [(picture.given, picture.name) for picture in some]
+        report.suspect += [picture.suspect for picture in some]
+        if outlines is not None:
+            files = [outlines[place] for place in places]
+            _outline(files, some, clean(found.masks), parts[-1], fit)
+            report.overlays += files
     report.anatomy = Anatomy.join(parts) if parts else None
     return report
 
@@ -276,47 +341,23 @@ def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.5f}"
 
 
-def _batches(pictures: Iterator[Picture], size: int) -> Iterator[list[Picture]]:
-    waiting: list[Picture] = []
-    for picture in pictures:
-        waiting.append(picture)
-        if len(waiting) == size:
-            yield waiting
-            waiting = []
-    if waiting:
-        yield waiting
-
-
-def _by_resolution(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:
-    """Runs of readable pictures of one resolution, so that the order stays."""
-    readable = [(picture.pixels.shape, picture) for picture in pictures if picture.pixels is not None]
-    for _, run in groupby(readable, key=lambda pair: pair[0]):
-        yield [picture for _, picture in run]
-
-
-class _Names:
-    """File names that no two pictures share."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def unique(self, stem: str) -> str:
+def _unique(stems: Sequence[str]) -> list[str]:
+    """Names for files that no two of them share, whatever the case of their letters."""
+    taken, unique = set[str](), list[str]()
+    for stem in stems:
         name, number = stem, 1
-        while name.casefold() in self._taken:
+        while name.casefold() in taken:
             number += 1
             name = f"{stem}_{number}"
-        self._taken.add(name.casefold())
-        return name
+        taken.add(name.casefold())
+        unique.append(name)
+    return unique
 
 
 def _outline(
-    folder: Path, pictures: Sequence[Picture], masks: NDArray[np.uint8], anatomy: Anatomy, names: _Names, fit: Fit
-) -> list[Path]:
-    written = []
-    for index, picture in enumerate(pictures):
+    files: Sequence[Path], pictures: Sequence[Picture], masks: NDArray[np.uint8], anatomy: Anatomy, fit: Fit
+) -> None:
+    for index, (path, picture) in enumerate(zip(files, pictures, strict=True)):
         problem, ctr = anatomy.problem[index], anatomy.ctr[index]
         caption = f"implausible: {problem}" if problem else f"CTR {ctr:.3f}"
-        path = folder / f"{names.unique(Source(Path(picture.name)).stem)}{OUTLINED}"
         save_png(path, outlined(picture.shown(fit), masks[index], caption), outlined_text(picture.name, caption))
-        written.append(path)
-    return written

@@ -16,6 +16,7 @@ from cxredit_cli.latent.edit_codes import edit
 from cxredit_cli.latent.responses import default_strengths
 from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress
 from cxredit_cli.radiographs.film import read_film
 from cxredit_cli.radiographs.geometry import fit_square
@@ -36,11 +37,12 @@ def evaluate_native(
     inversion: InversionRequest,
     batch: int,
     progress: Progress,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """What edits of `films` keep and carry, by `judge`, as plain values; a film that cannot be read is named.
 
-    `network` steers. Raises InputError for a direction that does not move the heart's border, or that was never
-    calibrated, and where no film can be read.
+    `network` steers. Several `processes` share the films, and all have the section. Raises InputError for a direction
+    that does not move the heart's border, or that was never calibrated, and where no film can be read.
     """
     if direction.carried != "border":
         raise InputError(
@@ -55,20 +57,25 @@ def evaluate_native(
     figures: list[FilmFigures] = []
     failed: list[dict[str, str]] = []
     progress.start("Editing and judging films", len(films), unit="film")
-    for number, source in enumerate(films):
-        try:
-            square = read_film(source).square(inversion.fit)
-        except UnreadableImageError as error:
-            failed.append({"source": source.name, "reason": str(error)})
-            continue
-        small = torch.from_numpy(fit_square(square, model.generator.resolution))[None, None] * 2 - 1
-        with fast_gradients(model.generator):
-            found = invert(model, small, method, space, inversion.steps, 1)
-        codes = edit(found.w, vector, path, model.generator.num_ws).flatten(0, 1)
-        made = torch.cat(list(synthesize(model.generator, codes, batch=batch)))[:, 0]
-        pictures = np.asarray((made / 2 + 0.5).numpy(), dtype=np.float32)
-        figures += measure_film(network, judge, source.name, square, pictures, path, wanted)
-        progress.advance(number + 1)
+    for part in processes.rounds(len(films), 1):
+        judged, unreadable = list[FilmFigures](), list[dict[str, str]]()
+        for source in films[part.start : part.stop]:
+            try:
+                square = read_film(source).square(inversion.fit)
+            except UnreadableImageError as error:
+                unreadable.append({"source": source.name, "reason": str(error)})
+                continue
+            small = torch.from_numpy(fit_square(square, model.generator.resolution))[None, None] * 2 - 1
+            with fast_gradients(model.generator):
+                found = invert(model, small, method, space, inversion.steps, 1)
+            codes = edit(found.w, vector, path, model.generator.num_ws).flatten(0, 1)
+            made = torch.cat(list(synthesize(model.generator, codes, batch=batch)))[:, 0]
+            pictures = np.asarray((made / 2 + 0.5).numpy(), dtype=np.float32)
+            judged = measure_film(network, judge, source.name, square, pictures, path, wanted)
+        for some, others in processes.exchange((judged, unreadable)):
+            figures += some
+            failed += others
+        progress.advance(min(part.start + processes.count, len(films)))
     progress.finish()
     if not figures:
         raise InputError(f"None of the {len(films)} films could be read; the first: {failed[0]['reason']}")

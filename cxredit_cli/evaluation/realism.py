@@ -12,7 +12,7 @@ each averaged over several random halvings. The halves are by image, so that bot
 generator can reach the floor. `others` is what a perfect one would reach.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,6 +25,7 @@ from cxredit_cli.metrics.feature_distances import frechet_distance, kernel_dista
 from cxredit_cli.metrics.feature_extractors import Extractor, feature_vectors
 from cxredit_cli.metrics.ms_ssim import pair_similarities
 from cxredit_cli.metrics.sliced_wasserstein import random_patches, sliced_wasserstein
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress, SilentProgress
 
 HALVINGS = 10
@@ -112,10 +113,12 @@ def measure_realism(
     device: torch.device | str = "cpu",
     batch: int = 32,
     progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> Realism:
     """Compare real images with as many generated ones [N, R, R].
 
-    `extractors` give features by their name; "anatomy" features are put to a common scale (see `_standardised`).
+    `extractors` give features by their name; "anatomy" features are put to a common scale (see `_standardised`). Of
+    several `processes` each extracts the features of its share, and the first has the figures.
     """
     progress = progress or SilentProgress()
     if generated.shape != real.images.shape:
@@ -127,8 +130,12 @@ def measure_realism(
     half = len(generated) // 2
     comparisons = [each for number in range(HALVINGS) for each in _compare_halves(list(sets), half, seed, number)]
     found = Realism(real.split, 2 * half, half, len(set(real.patients)), HALVINGS)
-    for name, extract in extractors.items():
-        vectors = _vectors(name, extract, sets, device, batch, progress)
+    features = {
+        name: _vectors(name, extract, sets, device, batch, progress, processes) for name, extract in extractors.items()
+    }
+    if not processes.first:
+        return found
+    for name, vectors in features.items():
         found.figures += _feature_figures(name, vectors, comparisons, progress)
         dimensions = vectors[REAL].shape[1]
         if half <= dimensions:
@@ -162,17 +169,22 @@ def _vectors(
     device: torch.device | str,
     batch: int,
     progress: Progress,
+    processes: Processes,
 ) -> dict[str, NDArray[np.float64]]:
+    """The feature vectors of each set, in the first process."""
+    done, vectors = 0, dict[str, NDArray[np.float64]]()
     progress.start(f"Features ({name})", sum(map(len, sets.values())))
-    vectors: dict[str, NDArray[np.float64]] = {}
     for which, images in sets.items():
-        vectors[which] = feature_vectors(extract, images, device, batch, _counted(progress, len(images) * len(vectors)))
+        parts: list[NDArray[np.float64] | None] = []
+        for part in processes.rounds(len(images), batch):
+            some = images[part.start : part.stop]
+            parts += processes.gather(feature_vectors(extract, some, device, batch) if part else None)
+            progress.advance(done + min(part.start + batch * processes.count, len(images)))
+        if processes.first:
+            vectors[which] = np.concatenate([part for part in parts if part is not None])
+        done += len(images)
     progress.finish()
-    return _standardised(vectors) if name == "anatomy" else vectors
-
-
-def _counted(progress: Progress, before: int) -> Callable[[int], None]:
-    return lambda done: progress.advance(before + done)
+    return _standardised(vectors) if name == "anatomy" and processes.first else vectors
 
 
 def _standardised(vectors: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:

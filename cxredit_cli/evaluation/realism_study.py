@@ -16,6 +16,7 @@ from cxredit_cli.metrics.feature_extractors import (
     inception_weights,
     load_inception,
 )
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.storage.anatomy_network import load_anatomy
 from cxredit_cli.storage.dataset import Dataset
@@ -31,11 +32,13 @@ def evaluate_realism(
     seed: int = 0,
     batch: int = 32,
     progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> Realism:
     """Generate as many images as there are real ones and compare them, on the model's device.
 
     Features come from the bundled anatomy network, and from torchvision's Inception where its weights lie on this
-    machine; they are never downloaded. Raises InputError.
+    machine; they are never downloaded. Several `processes` share the images, and the first has the figures. Raises
+    InputError.
     """
     device = model.generator.mapping.w_avg.device
     anatomy = load_anatomy(device=device)
@@ -45,8 +48,8 @@ def evaluate_realism(
     if weights.is_file():
         extractors["inception"] = inception_extractor(load_inception(weights, device))
         networks["inception"] = f"torchvision's ImageNet Inception v3, {weights}"
-    generated = generate_images(model, len(real.images), seed, truncation_psi, batch, progress)
-    found = measure_realism(real, generated, extractors, seed, device, batch, progress)
+    generated = generate_images(model, len(real.images), seed, truncation_psi, batch, progress, processes)
+    found = measure_realism(real, generated, extractors, seed, device, batch, progress, processes)
     found.networks = networks
     found.notes = [*_split_notes(model, real.split, real.divided), *found.notes]
     if "inception" not in networks:
@@ -78,19 +81,30 @@ def choose_real(dataset: Dataset, split: str, n: int, seed: int = 0) -> RealImag
 
 
 def generate_images(
-    model: Model, n: int, seed: int, truncation_psi: float, batch: int = 16, progress: Progress | None = None
+    model: Model,
+    n: int,
+    seed: int,
+    truncation_psi: float,
+    batch: int = 16,
+    progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> Images:
-    """The images [n, R, R] that `generate` would write with this seed."""
+    """The images [n, R, R] that `generate` would write with this seed, in all of several `processes`."""
     if not 0 <= truncation_psi <= 2:
         raise InputError(f"--truncation-psi must be between 0 and 2, but it is {truncation_psi:g}.")
     progress = progress or SilentProgress()
-    images = np.empty((n, model.generator.resolution, model.generator.resolution), np.uint8)
+    generator = model.generator
+    images, done = np.empty((n, generator.resolution, generator.resolution), np.uint8), 0
     progress.start("Generating", n)
-    for start in range(0, n, batch):
-        part = range(start, min(start + batch, n))
-        (made,) = synthesize(model.generator, random_codes(model.generator, seed, part, truncation_psi), batch=batch)
-        images[part.start : part.stop] = np.rint((made[:, 0].numpy() / 2 + 0.5) * 255)
-        progress.advance(part.stop)
+    for part in processes.rounds(n, batch):
+        mine = images[:0]
+        if part:
+            (made,) = synthesize(generator, random_codes(generator, seed, part, truncation_psi), batch=batch)
+            mine = np.rint((made[:, 0].numpy() / 2 + 0.5) * 255).astype(np.uint8)
+        for some in processes.exchange(mine):
+            images[done : done + len(some)] = some
+            done += len(some)
+        progress.advance(done)
     progress.finish()
     return images
 

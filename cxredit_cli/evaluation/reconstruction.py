@@ -12,16 +12,15 @@ from torch import Tensor
 from cxredit_cli.anatomy.measures import Anatomy, measure_images
 from cxredit_cli.errors import InputError
 from cxredit_cli.evaluation.scans import Scans, invert_scans
-from cxredit_cli.inversion.invert import choose_method, choose_space
+from cxredit_cli.inversion.invert import STEPS, choose_method, choose_space
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.metrics.ms_ssim import ms_ssim
 from cxredit_cli.metrics.psnr_ssim import psnr, ssim
 from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress
 from cxredit_cli.storage.models import Model
-
-STEPS = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +58,18 @@ def evaluate_reconstruction(
     ways: Sequence[Way],
     batch: int = 16,
     progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
-    """PSNR, SSIM and MS-SSIM of reconstructions, whether the CTR stays, and seconds an image, for each way."""
+    """PSNR, SSIM and MS-SSIM of reconstructions, whether the CTR stays, and seconds an image, for each way.
+
+    Several `processes` share the images, and all have the section.
+    """
     before = measure_images(judge, scans.images, batch)
     rows = []
     for way in ways:
-        codes, made = invert_scans(model, scans.images, way.method, way.space, way.steps or 1, batch, progress)
+        codes, made = invert_scans(
+            model, scans.images, way.method, way.space, way.steps or 1, batch, progress, processes
+        )
         after = measure_images(judge, made, batch)
         rows.append(
             {
@@ -82,7 +87,13 @@ def evaluate_reconstruction(
 
 @torch.no_grad()
 def evaluate_code_error(
-    model: Model, ways: Sequence[Way], n: int, seed: int = 0, batch: int = 16, progress: Progress | None = None
+    model: Model,
+    ways: Sequence[Way],
+    n: int,
+    seed: int = 0,
+    batch: int = 16,
+    progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """How far the codes of synthetic images are from those that made them, for each way.
 
@@ -97,7 +108,7 @@ def evaluate_code_error(
     rows = []
     for way in ways:
         with torch.enable_grad():
-            codes, made = invert_scans(model, images, way.method, way.space, way.steps or 1, batch, progress)
+            codes, made = invert_scans(model, images, way.method, way.space, way.steps or 1, batch, progress, processes)
         errors = (codes.w - true).square().sum(-1).mean(1) / scale
         rows.append({"way": str(way), "error": _spread(errors), "psnr": _spread(psnr(images, made))})
     return {"images": n, "ways": rows}

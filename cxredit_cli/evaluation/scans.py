@@ -16,6 +16,7 @@ from cxredit_cli.inversion.invert import choose_method, choose_space, invert
 from cxredit_cli.inversion.precision import fast_gradients
 from cxredit_cli.latent.code_batch import CodeBatch
 from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.storage.codes import Codes
 from cxredit_cli.storage.dataset import Dataset
@@ -95,19 +96,29 @@ def invert_scans(
     steps: int = 50,
     batch: int = 16,
     progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[CodeBatch, Tensor]:
-    """Codes of images [N, 1, R, R] in [-1, 1], and their reconstructions; None as in `invert`."""
+    """Codes of images [N, 1, R, R] in [-1, 1], and their reconstructions; None as in `invert`.
+
+    Of several `processes` each inverts its share, and all have the codes of all. Seconds are those of one process.
+    """
     progress = progress or SilentProgress()
     known = choose_method(model, method)
     where = choose_space(model, known, space)
     how = f"{known}, {where}" + ("" if known == "encoder" else f", {steps} steps")
     progress.start(f"Inverting ({how})", len(images))
-    begun = perf_counter()
+    made: list[tuple[Tensor, Tensor, float]] = []  # codes, reconstructions, seconds
     with fast_gradients(model.generator):
-        found = invert(model, images, known, where, steps, batch, progress=progress)
-    seconds = (perf_counter() - begun) / len(images)
+        for part in processes.rounds(len(images), batch):
+            mine = None
+            if part:
+                begun, some = perf_counter(), images[part.start : part.stop]
+                found = invert(model, some, known, where, steps, batch, progress=progress, done=part.start)
+                mine = found.w, found.reconstructions, perf_counter() - begun
+            made += [each for each in processes.exchange(mine) if each is not None]
     progress.finish()
-    return CodeBatch(found.w, found.noise, found.tuning, how, seconds), found.reconstructions
+    codes, reconstructions, seconds = zip(*made, strict=True)
+    return CodeBatch(torch.cat(codes), None, None, how, sum(seconds) / len(images)), torch.cat(reconstructions)
 
 
 def rows_with_codes(dataset: Dataset, codes: Codes) -> dict[int, int]:

@@ -55,6 +55,7 @@ class Door:
     right: bool = False
     suspects: list[Suspect] = field(default_factory=list)
     _taken: dict[Source, tuple[Source, str]] = field(default_factory=dict)
+    _told: int = 0
 
     def read(
         self, pairs: Sequence[tuple[int, Source]], resolution: int, fit: Fit, bits: int, workers: int | None = None
@@ -89,6 +90,12 @@ class Door:
                     self._note(source, verdict, "marked", square)
                     self._taken[source] = (source, verdict.words)
                     yield index, content, f"{reading}, but {verdict.words}"
+
+    def new_suspects(self) -> list[Suspect]:
+        """The suspects since it was last asked."""
+        new = self.suspects[self._told :]
+        self._told = len(self.suspects)
+        return new
 
     def source(self, source: Source) -> Source:
         """The source as it was read: one that was righted says so."""

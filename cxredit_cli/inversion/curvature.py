@@ -1,10 +1,15 @@
-"""How strongly a generator's image answers to each direction of W: coordinates in which a search is well conditioned.
+"""How strongly a generator's image answers to each direction of its codes: coordinates that condition a search well.
 
 H = mean over codes of J^T J, with J the Jacobian of the image: the Gauss-Newton curvature of the squared error, which
 is the Hessian of the loss at an image that the generator can make. Its eigenvalues differ by a factor of a million,
-which is why plain gradient descent in W takes a thousand steps. It is the generator's own, so it is measured once and
-kept beside it as curvature.safetensors.
+which is why plain gradient descent in W takes a thousand steps. In W+ the layers differ as much again (the second
+holds five sixths of the curvature of the bundled generator), so each layer has a matrix of its own there; what couples
+one layer to another is left out. H is the generator's own, so it is measured once and kept beside it as
+curvature.safetensors.
 """
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,43 +17,95 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cxredit_cli.atomic import written_aside
+from cxredit_cli.inversion.encode import Space
 from cxredit_cli.inversion.result import full_precision
 from cxredit_cli.networks.generator import Generator, random_z
 from cxredit_cli.progress import Progress
 from cxredit_cli.storage.models import Model
 
 FILE = "curvature.safetensors"
-CODES, SEED = 3, 5
+SEED = 5
+# In W, by finite differences along every axis.
+CODES = 3
 SIDE = 32  # of the image
 DIFFERENCE = 0.1  # of the spread of W
 BATCH = 32
 DAMPING = 0.1  # of the mean eigenvalue: what hardly shows moves no further than that
+# In W+, by gradients of random projections of the image.
+PROJECTIONS = 512  # each of a code of its own
+LAYERS_SIDE = 64
+LAYERS_BATCH = 16
+RANK = 64  # eigenvectors kept of a layer
+LAYERS_DAMPING = 0.03
+UNSEEN = 1 / 3  # the curvature of a layer that shows only in a finer image, of that of the layer before
 
 
-def search_basis(model: Model, progress: Progress | None = None) -> Tensor:
-    """The basis [w_dim, w_dim] for `Search`: from the model's folder, else measured now and kept there if it can be."""
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Coordinates in which all directions show about equally: distance = B delta, with one symmetric B for each layer.
+
+    B = rest (I - V V^T) + V diag(lengths) V^T, whose inverse has the reciprocals in their place.
+    """
+
+    vectors: Tensor  # V [num_ws, D, r] by layer in W+, [1, D, r] for all layers together; orthonormal columns
+    lengths: Tensor  # [.., r]
+    rest: Tensor  # [..]
+
+    def distance(self, delta: Tensor) -> Tensor:
+        """Distances to the mean code [N, L, D], in units of the spread of W, of coordinates of the same shape."""
+        return self._scaled(delta, self.lengths, self.rest)
+
+    def delta(self, distance: Tensor) -> Tensor:
+        """Coordinates of distances: the inverse of `distance`."""
+        return self._scaled(distance, 1 / self.lengths, 1 / self.rest)
+
+    def _scaled(self, x: Tensor, lengths: Tensor, rest: Tensor) -> Tensor:
+        by_layer = x.transpose(0, 1)  # [L, N, D]
+        along = by_layer @ self.vectors * (lengths - rest[:, None])[:, None]
+        scaled: Tensor = (rest[:, None, None] * by_layer + along @ self.vectors.mT).transpose(0, 1)
+        return scaled
+
+
+def search_basis(model: Model, space: Space, progress: Progress | None = None) -> Basis:
+    """The basis for a search in `space`: from the model's folder, else measured now and kept there if it can be."""
     path = model.path / FILE
     device = model.generator.mapping.w_avg.device
+    kept = _read(path, model.fingerprint)
+    key = "vectors" if space == "w+" else "curvature"
+    if key not in kept:
+        if progress is not None:
+            progress.message("Measuring how the generator answers to its codes, once for this model...")
+        if space == "w+":
+            kept |= leading(curvature_by_layer(model.generator).cpu())
+        else:
+            kept |= {"curvature": curvature(model.generator).cpu().half()}
+        try:
+            with written_aside(path) as aside:
+                save_file(kept, aside, {"fingerprint": model.fingerprint})
+        except OSError:
+            pass  # a model that others own is measured each time
+    found = {name: tensor.float().to(device) for name, tensor in kept.items()}
+    if space == "w":
+        return basis(found["curvature"])
+    lengths, rest = ((found[name] + LAYERS_DAMPING).rsqrt() for name in ("values", "rest"))
+    # In half precision they are no longer quite orthonormal.
+    return Basis(torch.linalg.qr(found["vectors"]).Q, lengths, rest)
+
+
+def _read(path: Path, fingerprint: str) -> dict[str, Tensor]:
+    """What `path` holds of this generator; nothing where it is not there, cut short, or of another."""
     try:
         with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("fingerprint") == model.fingerprint:
-                return basis(file.get_tensor("curvature").float()).to(device)
+            if (file.metadata() or {}).get("fingerprint") == fingerprint:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
-        pass  # not there, or cut short: it is measured again
-    if progress is not None:
-        progress.message("Measuring how the generator answers to its codes, once for this model...")
-    found = curvature(model.generator).cpu()
-    try:
-        with written_aside(path) as aside:
-            save_file({"curvature": found.half()}, aside, {"fingerprint": model.fingerprint})
-    except OSError:
-        pass  # a model that others own is measured each time
-    return basis(found.half().float()).to(device)
+        pass
+    return {}
 
 
 @torch.no_grad()
 def curvature(generator: Generator, codes: int = CODES) -> Tensor:
-    """H [w_dim, w_dim] in units of the spread of W, scaled to a mean eigenvalue of 1; by finite differences.
+    """H [w_dim, w_dim] of W in units of its spread, scaled to a mean eigenvalue of 1; by finite differences.
 
     Of the image at SIDE: what finer blocks add costs nearly all of the time, and searches are no better for it.
     """
@@ -66,10 +123,47 @@ def curvature(generator: Generator, codes: int = CODES) -> Tensor:
     return total * (len(mean) / total.diagonal().sum().clamp(min=1e-30))
 
 
-def basis(curvature: Tensor) -> Tensor:
-    """B with B^T H B about proportional to 1: directions that show little are taken in longer steps, up to a limit."""
+def curvature_by_layer(generator: Generator, projections: int = PROJECTIONS) -> Tensor:
+    """H [num_ws, w_dim, w_dim] of each layer of W+ in units of the spread of W, scaled to a mean eigenvalue of 1.
+
+    With v ~ N(0, I) the size of the image, J^T v is the gradient of v . G(w), and its mean outer product is J^T J: one
+    backward pass serves all layers. Of the image at LAYERS_SIDE; for finer layers, see UNSEEN.
+    """
+    side = min(LAYERS_SIDE, generator.resolution)
+    mean, spread = generator.w_statistics()
+    z = random_z(projections, generator.z_dim, SEED).to(mean.device)
+    towards = random_z(projections, side * side, SEED).to(mean.device).view(-1, 1, side, side)
+    total = torch.zeros(generator.num_ws, len(mean), len(mean), device=mean.device)
+    with full_precision(generator):
+        for some_z, v in zip(torch.split(z, LAYERS_BATCH), torch.split(towards, LAYERS_BATCH), strict=True):
+            with torch.no_grad():
+                w = generator.mapping(some_z)[:, None]
+            step = torch.zeros(len(w), generator.num_ws, len(mean), device=mean.device, requires_grad=True)
+            made = generator.synthesis.coarse(w + spread * step, side)
+            (gradient,) = torch.autograd.grad((made * v).sum(), step)
+            by_layer = gradient.transpose(0, 1)
+            total += by_layer.mT @ by_layer
+    for layer in range(1, generator.num_ws):
+        if not total[layer].any():
+            total[layer] = UNSEEN * total[layer - 1]
+    return total * (len(mean) * generator.num_ws / total.diagonal(dim1=1, dim2=2).sum().clamp(min=1e-30))
+
+
+def leading(curvature: Tensor) -> dict[str, Tensor]:
+    """The first eigenvectors [L, D, r] of curvatures [L, D, D], their `values` [L, r], and the `rest` [L], its mean."""
+    values, vectors = torch.linalg.eigh(curvature.double())
+    rank = min(RANK, values.shape[1] - 1)
+    values = values.clamp(min=0)
+    return {
+        "vectors": vectors[..., -rank:].half().contiguous(),
+        "values": values[:, -rank:].float().contiguous(),
+        "rest": values[:, :-rank].mean(dim=1).float(),
+    }
+
+
+def basis(curvature: Tensor) -> Basis:
+    """B with B H B about proportional to 1: directions that show little are taken in longer steps, up to a limit."""
     values, vectors = torch.linalg.eigh(curvature.double())
     mean = values.mean().clamp(min=1e-30)
     lengths = ((values.clamp(min=0) + DAMPING * mean) / mean).rsqrt()
-    scaled: Tensor = vectors * lengths
-    return scaled.float()
+    return Basis(vectors.float()[None], lengths.float()[None], lengths.float().mean()[None])

@@ -22,6 +22,6 @@ def follow(
     """
     generator = model.generator
     targets = (found.reconstructions + edited - originals).clamp(-1, 1)
-    sought = optimize(generator, targets, found.w, space, STEPS, batch, basis=search_basis(model))
+    sought = optimize(generator, targets, found.w, space, STEPS, batch, basis=search_basis(model, space))
     device = generator.mapping.w_avg.device
     return measure(generator, edited.to(device), sought.w.to(device))

@@ -123,7 +123,7 @@ def invert(
         if progress is not None:
             progress.advance(done + (0 if tuning else len(images)), psnr=found.psnr.mean().item())
     else:
-        basis = search_basis(model, progress)
+        basis = search_basis(model, where, progress)
         features = choose_features(model, settings.perceptual) if settings.perceptual_weight else None
         # Where tuning follows, the images are done when that is.
         searching = None if tuning else progress

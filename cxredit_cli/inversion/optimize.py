@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cxredit_cli.inversion.curvature import Basis
 from cxredit_cli.inversion.encode import Space, to_space
 from cxredit_cli.inversion.fitted_noise import autocorrelation, normalised
 from cxredit_cli.inversion.lbfgs import LBFGS
@@ -49,7 +50,7 @@ def optimize(
     done: float = 0,
     settings: Settings = DEFAULT,
     features: Features | None = None,
-    basis: Tensor | None = None,
+    basis: Basis | None = None,
 ) -> InversionResult:
     """Find codes of images [N, 1, R, R] in [-1, 1] by at most `steps` of L-BFGS, `batch` images at a time.
 
@@ -100,18 +101,18 @@ class Search:
         fit_noise: bool = False,
         settings: Settings = DEFAULT,
         features: Features | None = None,
-        basis: Tensor | None = None,
+        basis: Basis | None = None,
     ) -> None:
         """Begin at the codes `start` [N, 1 or num_ws, w_dim]; `mean` and `spread` are `generator.w_statistics()`.
 
-        What is searched for is `delta` with w = mean + spread * (delta @ basis^T), of the same shape; None is the unit
-        matrix.
+        What is searched for is `delta` with w = mean + spread * basis.distance(delta), of the same shape; None is the
+        unit matrix.
         """
         self._generator, self._mean, self._spread, self._settings = generator, mean, spread, settings
         self.images = images.to(mean.device)
-        self._basis = torch.eye(len(mean), device=mean.device) if basis is None else basis.to(mean.device)
+        self._basis = basis
         distance = (start.to(mean.device) - mean) / spread
-        self.delta = torch.linalg.solve(self._basis, distance.mT).mT.contiguous().requires_grad_()
+        self.delta = (distance if basis is None else basis.delta(distance)).contiguous().requires_grad_()
         consts = generator.synthesis.noise_consts() if fit_noise else []
         self.noise = [layer.repeat(len(images), 1, 1, 1).requires_grad_() for layer in consts]
         self._lbfgs = LBFGS(_flat([self.delta, *self.noise]))
@@ -136,7 +137,7 @@ class Search:
     def look(self) -> Tensor:
         """Keep what is better than the best since the last check, and return the loss [images that move]."""
         noise = [normalised(layer) for layer in self.noise]
-        distance = self.delta @ self._basis.T
+        distance = self._distance(self.delta)
         made = self._generator.synthesis(self._mean + self._spread * distance, noise or "const")
         with torch.no_grad():
             shown = (made.clamp(-1, 1) - self._targets).square().mean(dim=(1, 2, 3))
@@ -218,7 +219,10 @@ class Search:
         return float((-10 * torch.log10(self.best_error / 4)).mean())
 
     def _w(self, delta: Tensor) -> Tensor:
-        return self._mean + self._spread * (delta @ self._basis.T)
+        return self._mean + self._spread * self._distance(delta)
+
+    def _distance(self, delta: Tensor) -> Tensor:
+        return delta if self._basis is None else self._basis.distance(delta)
 
     @torch.no_grad()
     def _take_trial(self) -> None:

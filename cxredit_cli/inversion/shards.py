@@ -1,6 +1,6 @@
 """Spreading a cohort over processes and machines, and putting the parts together again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -9,6 +9,7 @@ import numpy as np
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.storage.codes import CodesWriter, read_codes
+from cxredit_cli.torchrun import Place
 
 AT_ONCE = 64  # codes in memory
 T = TypeVar("T")
@@ -45,24 +46,17 @@ class Shard:
 WHOLE = Shard()
 
 
-def choose_shard(given: str | None, environment: Mapping[str, str]) -> Shard:
-    """The part that `given` ("2/4") names, else the one that torchrun gave this process, else the whole.
+def choose_shard(given: str | None, place: Place) -> Shard:
+    """The part that `given` ("2/4") names, else that of this process among several, else the whole.
 
     Raises InputError for what is no such part.
     """
     if given is None:
-        rank, world = environment.get("RANK", ""), environment.get("WORLD_SIZE", "")
-        return Shard(int(rank) + 1, int(world)) if rank.isdecimal() and world.isdecimal() else WHOLE
+        return Shard(place.rank + 1, place.count)
     number, slash, count = given.partition("/")
     if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise InputError(f"--shard must be I/N with I from 1 to N, such as 2/4, but it is '{given}'.")
     return Shard(int(number), int(count))
-
-
-def choose_device(device: str, environment: Mapping[str, str], gpus: int) -> str:
-    """`device`, or the GPU that torchrun means this process to have where it is auto."""
-    rank = environment.get("LOCAL_RANK", "")
-    return f"cuda:{int(rank) % gpus}" if device == "auto" and rank.isdecimal() and gpus else device
 
 
 def merge(parts: Sequence[Path], output: Path) -> int:

@@ -1,6 +1,7 @@
 """Codes of a file with all that goes with them, as tensors."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +18,11 @@ class CodeBatch:
     tuning: Tensor | None  # [N, K], what bends the generator for each
     how: str
     seconds: float | None = None  # an image, where they were made now
+
+    def take(self, rows: slice | Sequence[int] | Tensor) -> "CodeBatch":
+        """Some of them, in this order."""
+        noise = None if self.noise is None else [layer[rows] for layer in self.noise]
+        return replace(self, w=self.w[rows], noise=noise, tuning=None if self.tuning is None else self.tuning[rows])
 
 
 def take_codes(codes: Codes, rows: Rows) -> CodeBatch:

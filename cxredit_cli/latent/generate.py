@@ -1,6 +1,7 @@
 """Synthetic radiographs from random codes, the same for a seed whatever the batch."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,14 @@ from cxredit_cli.errors import InputError
 from cxredit_cli.figures.grids import image_grid
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.latent.synthesize import synthesize
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs import provenance
 from cxredit_cli.radiographs.write import write_png
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.models import Model
+
+Floats = NDArray[np.float32]
 
 GRID_MAX = 256  # images; more is no overview
 
@@ -41,32 +45,37 @@ def generate(
     grid: bool = True,
     codes: Path | None = None,
     progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> Generated:
-    """Write `n` radiographs `<seed>_<number>.png` into `output`; on demand a grid of the first 256, and the codes."""
+    """Write `n` radiographs `<seed>_<number>.png` into `output`; on demand a grid of the first 256, and the codes.
+
+    Of several `processes` each writes its share of the pictures, and the first all the rest.
+    """
     if not 0 <= truncation_psi <= 2:
         raise InputError(f"--truncation-psi must be between 0 and 2, but it is {truncation_psi:g}.")
     progress = progress or SilentProgress()
     files = [output / f"{seed}_{index:05d}.png" for index in range(n)]
-    writer = None if codes is None else CodesWriter(codes, _header(model, seed, truncation_psi), expected=n)
+    writer = None
+    if codes is not None and processes.first:
+        writer = CodesWriter(codes, _header(model, seed, truncation_psi), expected=n)
+    coded = processes.from_first(lambda: None if writer is None else set(writer.done_sources))
     already_done = 0
     progress.start("Generating", n)
     try:
-        for start in range(0, n, batch):
-            indices = range(start, min(start + batch, n))
+        for indices in processes.rounds(n, batch):
             texts = {i: provenance.synthetic(model.name, f"{seed}, number {i}", truncation_psi) for i in indices}
             missing = [i for i in indices if not _is_there(files[i], texts[i])]
-            uncoded = [i for i in indices if writer is not None and files[i].name not in writer.done_sources]
-            already_done += len(indices) - len(missing)
+            uncoded = [i for i in indices if coded is not None and files[i].name not in coded]
             needed = sorted({*missing, *uncoded})
-            if needed:
-                w = random_codes(model.generator, seed, needed, truncation_psi)
-                images = torch.cat(list(synthesize(model.generator, w, batch=batch)))[:, 0].numpy() / 2 + 0.5
-                made = dict(zip(needed, zip(w.cpu().numpy(), images, strict=True), strict=True))
-                for i in missing:
-                    write_png(files[i], made[i][1], texts[i])
-                if writer is not None and uncoded:
-                    _append(writer, [files[i].name for i in uncoded], [made[i] for i in uncoded])
-            progress.advance(indices.stop)
+            made = dict(zip(needed, _make(model, seed, needed, truncation_psi, batch), strict=True))
+            for i in missing:
+                write_png(files[i], made[i][1], texts[i])
+            rows = [(files[i].name, *made[i]) for i in uncoded]
+            for present, new in processes.gather((len(indices) - len(missing), rows)):
+                if writer is not None and new:
+                    _append(writer, new)
+                already_done += present
+            progress.advance(min(indices.start + batch * processes.count, n))
     except BaseException as error:
         if writer is not None:
             writer.__exit__(type(error), error, None)
@@ -75,7 +84,7 @@ def generate(
         writer.close()
     progress.finish()
     path = None
-    if grid:
+    if grid and processes.first:
         path = output / f"{seed}_grid.png"
         pictures = np.stack([np.asarray(Image.open(file), dtype=np.float32) / 255 for file in files[:GRID_MAX]])
         shown = provenance.synthetic(model.name, f"{seed}, numbers 0 to {len(pictures) - 1}", truncation_psi)
@@ -84,10 +93,22 @@ def generate(
     return Generated(files, already_done, path)
 
 
-def _append(writer: CodesWriter, names: list[str], made: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> None:
+def _make(
+    model: Model, seed: int, indices: Sequence[int], truncation_psi: float, batch: int
+) -> list[tuple[Floats, Floats]]:
+    """Code [1, w_dim] and picture [R, R] in 0..1 of each of the `indices`."""
+    if not indices:
+        return []
+    w = random_codes(model.generator, seed, indices, truncation_psi)
+    images = torch.cat(list(synthesize(model.generator, w, batch=batch)))[:, 0].numpy() / 2 + 0.5
+    return list(zip(w.cpu().numpy(), images, strict=True))
+
+
+def _append(writer: CodesWriter, rows: Sequence[tuple[str, Floats, Floats]]) -> None:
+    names, w, images = zip(*rows, strict=True)
     unknown = np.full(len(names), np.nan, dtype=np.float32)  # nothing was reconstructed
-    original = np.rint(np.stack([image for _, image in made]) * 255).astype(np.uint8)
-    writer.append(names, np.stack([w for w, _ in made]), unknown, unknown, original)
+    original = np.rint(np.stack(images) * 255).astype(np.uint8)
+    writer.append(list(names), np.stack(w), unknown, unknown, original)
 
 
 def _header(model: Model, seed: int, truncation_psi: float) -> CodesHeader:

@@ -80,14 +80,12 @@ def feature_vectors(
     images: NDArray[np.uint8],
     device: torch.device | str = "cpu",
     batch: int = 32,
-    each: Callable[[int], None] = lambda done: None,
 ) -> NDArray[np.float64]:
-    """Vectors [N, d] of grey images [N, R, R]; `each` is told how many are done."""
+    """Vectors [N, d] of grey images [N, R, R]."""
     vectors = []
     for start in range(0, len(images), batch):
         part = torch.from_numpy(np.ascontiguousarray(images[start : start + batch])).to(device).float()[:, None] / 255
         vectors.append(extract(part).double().cpu().numpy())
-        each(start + len(part))
     return np.concatenate(vectors)
 
 

@@ -19,6 +19,7 @@ from cxredit_cli.figures.grids import thin
 from cxredit_cli.inversion.curvature import search_basis
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress
 from cxredit_cli.storage.anatomy_network import load_anatomy
 from cxredit_cli.storage.dataset import Dataset
@@ -37,7 +38,6 @@ from cxredit_cli.training.encoder_probes import Probes
 from cxredit_cli.training.images import TrainingImages, check_identity, identity
 from cxredit_cli.training.logs import Means, RunLog
 from cxredit_cli.training.parts import parts_of
-from cxredit_cli.training.processes import ALONE, Processes
 from cxredit_cli.training.shared_gradients import SharedGradients
 
 RUN_FOLDER, CHECKPOINT = "encoder-training", "checkpoint.safetensors"
@@ -103,7 +103,7 @@ def train_encoder(
     with torch.no_grad():
         picture = generator.synthesis(mean[None, None]).clamp(-1, 1)
     encoder.set_code_statistics(mean.cpu(), spread.cpu(), picture.cpu())
-    basis = search_basis(model, progress) if options.collaborate else None
+    basis = search_basis(model, options.space, progress) if options.collaborate else None
     if initial is not None:
         start_from(encoder, initial)
     encoder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

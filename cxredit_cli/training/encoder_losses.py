@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from cxredit_cli.anatomy.outlines import normalise, resize
+from cxredit_cli.inversion.curvature import Basis
 from cxredit_cli.inversion.encode import all_passes
 from cxredit_cli.inversion.optimize import Search
 from cxredit_cli.metrics.psnr_ssim import ssim
@@ -97,7 +98,7 @@ def real_terms(
 
 @torch.no_grad()
 def optimised_codes(
-    encoder: Encoder, generator: Generator, images: Tensor, steps: int, basis: Tensor | None = None
+    encoder: Encoder, generator: Generator, images: Tensor, steps: int, basis: Basis | None = None
 ) -> Tensor:
     """Codes that `steps` of optimisation from E's answer lead to: they teach E (Guan et al. 2020, arXiv 2007.01758)."""
     w = all_passes(encoder, generator, images)

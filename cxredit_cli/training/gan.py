@@ -15,6 +15,7 @@ from torch import Tensor
 from cxredit_cli.errors import InputError
 from cxredit_cli.figures.grids import thin
 from cxredit_cli.networks.generator import Generator
+from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.models import Model
@@ -39,7 +40,6 @@ from cxredit_cli.training.grow import Stage, plan_stages
 from cxredit_cli.training.images import Batches, TrainingImages, identity
 from cxredit_cli.training.logs import Means, RunLog
 from cxredit_cli.training.parts import Part, parts_of
-from cxredit_cli.training.processes import ALONE, Processes
 from cxredit_cli.training.shared_gradients import SharedGradients
 
 PL_DECAY = 0.01

@@ -9,7 +9,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from cxredit_cli.atomic import write_text
-from cxredit_cli.training.processes import Processes
+from cxredit_cli.processes import Processes
 
 
 class RunLog:

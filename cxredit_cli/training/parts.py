@@ -68,9 +68,10 @@ def parts_of(whole: int, size: int, rank: int, processes: int, most: int | None)
         )
     groups = whole // size
     if processes > groups:
+        compared = f" in groups of {size}, which the discriminator compares," if size > 1 else ""
         raise InputError(
-            f"A batch of {whole} in groups of {size}, which the discriminator compares, gives work to {groups} "
-            f"processes, but {processes} were started; use a larger --batch or fewer processes."
+            f"A batch of {whole}{compared} gives work to {groups} processes at most, but {processes} were started; "
+            f"start {groups}, or use --batch {size * processes}."
         )
     if most is not None and most < size:
         raise InputError(f"--batch-gpu must be at least {size}, for the discriminator compares groups of that many.")

@@ -7,8 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from cxredit_cli.processes import Processes
 from cxredit_cli.training.parts import Part
-from cxredit_cli.training.processes import Processes
 
 BUCKET_BYTES = 25 << 20  # as DistributedDataParallel's: large enough to use the network, small enough to begin early
 

@@ -14,6 +14,7 @@ from cxredit_cli.editing.counterfactual import (
     smallest_change,
     steepest,
 )
+from cxredit_cli.inversion.curvature import Basis
 from cxredit_cli.storage.any_classifier import load_score
 from tests.storage.classifier_files import Bright, write_pt2
 
@@ -35,7 +36,8 @@ class Sheet:
 
 def origin() -> Coordinates:
     torch.manual_seed(0)
-    basis = torch.linalg.qr(torch.randn(SIZE * SIZE, SIZE * SIZE))[0] @ torch.diag(torch.linspace(0.5, 2, SIZE * SIZE))
+    vectors, lengths = torch.linalg.qr(torch.randn(SIZE * SIZE, SIZE * SIZE))[0], torch.linspace(0.5, 2, SIZE * SIZE)
+    basis = Basis(vectors[None], lengths[None], torch.ones(1))
     return Coordinates(torch.zeros(LAYERS, SIZE * SIZE), torch.full((SIZE * SIZE,), 0.5), basis, None)
 
 
@@ -87,7 +89,7 @@ def test_along_a_direction_either_way_counts() -> None:
         found = along(sheet, plane, at, sign * step, 0.5, True, limit=5.0)  # type: ignore[arg-type]
         assert found.reached
         assert float(plane(at.pictures(sheet, found.u[None]))) == pytest.approx(0.5, abs=0.12)  # type: ignore[arg-type]
-        shares = at.coordinates(step) / found.u
+        shares = at.coordinates(step[None])[0] / found.u
         assert shares.std() < 1e-3 * shares.abs().mean()  # on the line
     assert not along(sheet, plane, at, step, 1e6, True, limit=5.0).reached  # type: ignore[arg-type]
 

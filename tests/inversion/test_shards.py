@@ -1,4 +1,4 @@
-"""Parts of a cohort: which images, which file, which GPU."""
+"""Parts of a cohort: which images, which file."""
 
 from pathlib import Path
 
@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxredit_cli.errors import InputError
-from cxredit_cli.inversion.shards import WHOLE, Shard, choose_device, choose_shard
+from cxredit_cli.inversion.shards import WHOLE, Shard, choose_shard
+from cxredit_cli.torchrun import Place
 
 
 @given(st.integers(0, 60), st.integers(1, 7), st.integers(1, 9))
@@ -28,18 +29,13 @@ def test_a_part_has_a_file_of_its_own() -> None:
     assert (str(Shard(2, 4)), str(WHOLE)) == ("2/4", "")
 
 
-def test_torchrun_says_which_part_and_which_gpu_unless_the_user_does() -> None:
-    torchrun = {"RANK": "5", "WORLD_SIZE": "16", "LOCAL_RANK": "5"}
-    assert choose_shard(None, torchrun) == Shard(6, 16)
-    assert choose_shard("1/2", torchrun) == Shard(1, 2)
-    assert choose_shard(None, {}) == WHOLE
-    assert choose_device("auto", torchrun, 8) == "cuda:5"
-    assert choose_device("auto", torchrun, 4) == "cuda:1"
-    assert choose_device("auto", torchrun, 0) == choose_device("auto", {}, 8) == "auto"
-    assert choose_device("cpu", torchrun, 8) == "cpu"
+def test_a_process_has_its_own_part_unless_the_user_names_another() -> None:
+    assert choose_shard(None, Place(5, 16, 5, 8)) == Shard(6, 16)
+    assert choose_shard("1/2", Place(5, 16, 5, 8)) == Shard(1, 2)
+    assert choose_shard(None, Place()) == WHOLE
 
 
 @pytest.mark.parametrize("given", ["0/4", "5/4", "2", "a/b", "-1/2", "1/0"])
 def test_what_is_no_part_is_one_sentence(given: str) -> None:
     with pytest.raises(InputError, match="--shard must be I/N"):
-        choose_shard(given, {})
+        choose_shard(given, Place())

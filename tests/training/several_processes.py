@@ -1,12 +1,12 @@
-"""Trains in several processes: `python several_processes.py '[{"what": "iterations", "processes": 2, ...}, ...]'`.
+"""Trains in several processes: `python -m tests.training.several_processes '[{"what": "gan", "processes": 2, ...}]'`.
 
 The processes of each task are forked from this one, which has imported what they need.
 """
 
 import json
 import os
-import socket
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,9 +15,11 @@ import torch
 from safetensors.torch import save_file
 
 from cxredit_cli.networks.generator import random_z
+from cxredit_cli.processes import Processes, join
 from cxredit_cli.progress import SilentProgress
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.models import load_model
+from cxredit_cli.torchrun import Place
 from cxredit_cli.training.encoder import EncoderTraining, train_encoder
 from cxredit_cli.training.gan import team_for, train_gan, train_iteration
 from cxredit_cli.training.gan_run import GanConfig, begin, save_run
@@ -25,19 +27,20 @@ from cxredit_cli.training.grow import plan_stages
 from cxredit_cli.training.images import TrainingImages
 from cxredit_cli.training.logs import Means
 from cxredit_cli.training.presets import gan_config
-from cxredit_cli.training.processes import Processes, join
+from tests.forked import command, exit_codes, fork, kill_when
 
 CPU = torch.device("cpu")
+SIDE = 16  # of the pictures of `iterations`
 
 
-def config(**changes: Any) -> GanConfig:
-    """Tiny networks at 32x32 and a batch of four groups, with everything on.
+def config(side: int, **changes: Any) -> GanConfig:
+    """Tiny networks and a batch of four groups, with everything on.
 
     The learning rate is a fifth of the usual one: at that, rounding errors grow tenfold in each of these iterations
     once one of them puts an activation on the other side of its kink, and hide what is compared.
     """
     made = gan_config(
-        32,
+        side,
         CPU,
         torch.float32,
         preset="small",
@@ -52,12 +55,12 @@ def config(**changes: Any) -> GanConfig:
 
 def iterations(task: dict[str, Any], processes: Processes) -> None:
     """Train for some iterations and write the losses of each and the state after them."""
-    settings = config()
-    stages = plan_stages(32, None, ())
+    settings = config(SIDE)
+    stages = plan_stages(SIDE, None, ())
     run = begin(settings, stages, CPU, None)
     run.augment_p.fill_(0.5)
     team = team_for(run, settings, processes, task.get("batch_gpu"))
-    images = TrainingImages(Dataset(Path(task["images"])), "train", 32, CPU, settings.seed)
+    images = TrainingImages(Dataset(Path(task["images"])), "train", SIDE, CPU, settings.seed)
     means, losses = Means(), []
     for _ in range(task["count"]):
         train_iteration(run, settings, stages, images, torch.float32, means, team)
@@ -76,7 +79,7 @@ def gan(task: dict[str, Any], processes: Processes) -> None:
     train_gan(
         Dataset(Path(task["images"])),
         Path(task["folder"]),
-        config(grow_from=16, grow_kimg=(0.048,), fade_kimg=0.06),
+        config(32, grow_from=16, grow_kimg=(0.048,), fade_kimg=0.06),
         kimg=task["kimg"],
         minutes=None,
         snapshot_kimg=10,
@@ -97,38 +100,33 @@ def encoder(task: dict[str, Any], processes: Processes) -> None:
     train_encoder(model, data, options, kimg=task["kimg"], minutes=None, progress=SilentProgress(), processes=processes)
 
 
-def free_port() -> str:
-    """A port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
-
-
-def end(sentence: str) -> NoReturn:
+def end(sentence: str, exit_code: int) -> NoReturn:
     """As the commands do."""
     sys.stderr.write(sentence)
-    os._exit(1)
+    os._exit(exit_code)
+
+
+def killed(task: dict[str, Any]) -> None:
+    """Train by the command for ever, until the first process is killed; what became of them is in ended.json."""
+    os.chdir(task["folder"])
+    begun = fork(task["processes"], command(task["words"]))
+    kill_when(Path("m/training/checkpoint.safetensors"), begun[0])
+    since = time.monotonic()
+    codes = exit_codes(begun)
+    Path("ended.json").write_text(json.dumps({"codes": codes, "seconds": time.monotonic() - since}))
 
 
 def do(task: dict[str, Any]) -> None:
     """One task in as many processes as it asks for."""
-    count, port = task["processes"], free_port()
-    children = []
-    for rank in range(count):
-        child = os.fork()
-        if child == 0:
-            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
-            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-            try:
-                with join(CPU, os.environ, end) as processes:
-                    {"iterations": iterations, "gan": gan, "encoder": encoder}[task["what"]](task, processes)
-            except BaseException as error:
-                sys.stderr.write(f"process {rank} of {count}: {error!r}\n")
-                os._exit(1)
-            os._exit(0)
-        children.append(child)
-    ended = [os.waitpid(child, 0)[1] for child in children]
-    if any(ended):
+    if task["what"] == "killed":
+        killed(task)
+        return
+
+    def work(rank: int) -> None:
+        with join(CPU, Place.of(os.environ), end) as processes:
+            {"iterations": iterations, "gan": gan, "encoder": encoder}[task["what"]](task, processes)
+
+    if any(exit_codes(fork(task["processes"], work))):
         sys.exit(1)
 
 

@@ -1,8 +1,8 @@
-"""The processes of one training, as torchrun starts them: who they are, sums over them, and how they end together.
+"""Processes that do one thing together, as torchrun starts them: shares, sums, results, and how they end together.
 
-Gradients and figures go through torch.distributed: NCCL between GPUs, gloo between processors. A collective may wait
-for as long as it takes (one process writes a checkpoint while the others are ahead of it); that all are alive is asked
-in a thread, by a sum every two seconds that may take 25.
+All goes through torch.distributed: NCCL between GPUs, gloo between processors. A collective may wait for as long as it
+takes (one process writes a checkpoint while the others are ahead of it); that all are alive is asked in a thread, by a
+word of each every two seconds that may take 25.
 """
 
 import os
@@ -12,30 +12,32 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 from uuid import uuid4
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from cxredit_cli.errors import InputError, LostProcessError
+from cxredit_cli.errors import CxreditError, InputError, LostProcessError
+from cxredit_cli.torchrun import Place
 
 WAIT = timedelta(hours=24)
 BEAT_SECONDS = 2.0
 BEAT_TIMEOUT = timedelta(seconds=25)
 LOST = (
-    "Another process of this training has ended, or all were told to stop; the same command carries on from the last "
-    "checkpoint."
+    "Another process of this work has ended, or all were told to stop; run the same command again, and it carries on "
+    "where it can."
 )
+End = Callable[[str, int], NoReturn]  # says a sentence, if any, and ends the process with an exit code from any thread
 T = TypeVar("T")
 
 
 class Processes:
-    """One process among `count` that train together; by default there is only one, and nothing is sent."""
+    """One process among `count` that work together; by default there is only one, and nothing is sent."""
 
     def __init__(self, rank: int = 0, count: int = 1) -> None:
         self.rank, self.count = rank, count
@@ -44,6 +46,40 @@ class Processes:
     def first(self) -> bool:
         """Whether it is this one that writes files and speaks."""
         return self.rank == 0
+
+    def rounds(self, items: int, size: int) -> list[range]:
+        """Which of so many items this process works on, round by round: `size` neighbours at most.
+
+        They are dealt in turn, so that the shares of all processes in one round, in order, are neighbours too, and with
+        any number of processes the same `size` items are worked on at once. All have as many rounds; a last one may
+        be empty.
+        """
+        own = self.rank * size
+        return [range(items)[start + own : start + own + size] for start in range(0, items, size * self.count)]
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes, in order, for the first one; the others get none."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.count if self.first else None
+        dist.gather_object(value, values)
+        return values or []
+
+    def exchange(self, value: T) -> list[T]:
+        """The values of all processes, in order, for each of them."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
+
+    def from_first(self, work: Callable[[], T]) -> T:
+        """What `work` returns in the first process, the only one that does it, for all."""
+        told: list[Any] = [work() if self.first else None]
+        if self.count > 1:
+            dist.broadcast_object_list(told)
+        result: T = told[0]
+        return result
 
     def total(self, value: Tensor) -> Tensor:
         """The sum of `value` over all processes."""
@@ -81,34 +117,15 @@ class Processes:
 ALONE = Processes()
 
 
-def started_by_torchrun(environment: Mapping[str, str]) -> bool:
-    """Whether this is one of several processes of torchrun's."""
-    return "RANK" in environment and int(environment.get("WORLD_SIZE") or 1) > 1
-
-
-def own_device(name: str, environment: Mapping[str, str], gpus: int) -> str:
-    """The device of this process: of `auto` and `cuda`, the GPU of its number on its machine.
-
-    Raises InputError where a machine has more processes than GPUs, or one GPU is named for several processes.
-    """
-    if not started_by_torchrun(environment) or name == "cpu" or (name == "auto" and not gpus):
-        return name
-    here = int(environment.get("LOCAL_WORLD_SIZE", "1"))
-    if name not in ("auto", "cuda") and here > 1:
-        raise InputError(f"--device {name} is for one process, but {here} were started here; leave it out, or use cpu.")
-    if here > gpus:
-        raise InputError(f"{here} processes were started on a machine with {gpus} GPUs; start one for each GPU.")
-    return f"cuda:{environment['LOCAL_RANK']}" if name in ("auto", "cuda") else name
-
-
 @contextmanager
-def join(device: torch.device, environment: Mapping[str, str], end: Callable[[str], NoReturn]) -> Iterator[Processes]:
+def join(device: torch.device, place: Place, end: End) -> Iterator[Processes]:
     """Meet the other processes that torchrun started, if any, and leave together with them.
 
     Where one of them ends before the work is done, this one ends too: by LostProcessError, or, where it cannot be
-    raised because the process waits for a device, by `end`, which gets the sentence.
+    raised because the process waits for a device, by `end`. Where one of them fails, it says why and the others end
+    without a word.
     """
-    if not started_by_torchrun(environment):
+    if place.alone:
         yield ALONE
         return
     if device.type == "cuda":
@@ -118,14 +135,17 @@ def join(device: torch.device, environment: Mapping[str, str], end: Callable[[st
         heart = Heartbeat(end)
     except (RuntimeError, ValueError) as error:  # not all came, or an address is missing
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LostProcessError(f"The processes of this training did not find each other ({reason}).") from None
+        raise LostProcessError(f"The processes of this work did not find each other ({reason}).") from None
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
-    except RuntimeError as error:
+    except Exception as error:
         heart.stop_speaking()
-        if not _of_a_collective(error):
-            raise
-        raise LostProcessError(LOST) from None
+        if isinstance(error, RuntimeError) and _of_a_collective(error):
+            raise LostProcessError(LOST) from None
+        all_fail = heart.give_up(getattr(error, "exit_code", 1))
+        if isinstance(error, CxreditError):
+            error.found_by_all = all_fail
+        raise
     except BaseException:
         heart.stop_speaking()
         raise
@@ -134,14 +154,15 @@ def join(device: torch.device, environment: Mapping[str, str], end: Callable[[st
 
 
 class Heartbeat:
-    """A thread that notices within seconds when another process is gone or torchrun says that it is over."""
+    """A thread that notices within seconds when another process is gone or fails, or torchrun says that it is over."""
 
-    def __init__(self, end: Callable[[str], NoReturn]) -> None:
+    def __init__(self, end: End) -> None:
         self._end = end
         group = dist.new_group(backend="gloo", timeout=BEAT_TIMEOUT)
         assert isinstance(group, dist.ProcessGroup)  # all are members
         self._group = group
-        self._done = False
+        self._done, self._failed = False, 0  # what this process tells the others: `_failed` is its exit code
+        self._all_fail = False
         self._speaker = threading.Lock()  # taken by who says why the process ends
         # A signal's handler runs in the main thread, which may be waiting for a device: the thread hears of it by this.
         self._told, tell = socket.socketpair()
@@ -157,6 +178,13 @@ class Heartbeat:
         if not self._speaker.acquire(blocking=False):
             time.sleep(60)
 
+    def give_up(self, exit_code: int) -> bool:
+        """Let the others end without a word, for this one says why; return whether all of them fail by themselves."""
+        self._failed = exit_code
+        self._tell.send(b"\0")
+        self._thread.join(BEAT_TIMEOUT.seconds + BEAT_SECONDS)
+        return self._all_fail
+
     def leave_together(self) -> None:
         """Wait until all processes are done."""
         self._done = True
@@ -166,19 +194,25 @@ class Heartbeat:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _beat(self) -> None:
-        finished = torch.zeros(())
-        while int(finished) < dist.get_world_size():
+        while True:
             if select.select([self._told], [], [], BEAT_SECONDS)[0] and signal.SIGTERM in self._told.recv(64):
                 break
-            finished.fill_(self._done)
+            failed = self._failed
+            words = torch.tensor([-int(self._done), failed, -failed])
             try:
-                dist.all_reduce(finished, group=self._group)
+                dist.all_reduce(words, dist.ReduceOp.MAX, group=self._group)
             except RuntimeError:
                 break
-        else:
-            return
+            not_done, worst, best = words.tolist()
+            if failed:
+                self._all_fail = best < 0
+                return
+            if worst and self._speaker.acquire(blocking=False):
+                self._end("", worst)
+            if not_done < 0:
+                return
         if self._speaker.acquire(blocking=False):
-            self._end(LOST)
+            self._end(LOST, LostProcessError.exit_code)
 
 
 def _of_a_collective(error: RuntimeError) -> bool:
