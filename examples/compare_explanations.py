@@ -144,6 +144,8 @@ def main() -> None:
     gallery = np.stack(films)
     whole = np.ones(gallery.shape[1:], dtype=bool)
     table = {}
+    header = ["way", "crossed", "mean change of grey", "of it outside heart and lungs", "own film still the nearest"]
+    print(f"| {' | '.join([*header, 'seconds'])} |\n|{'---|' * 6}")
     for name, way in WAYS.items():
         rows = []
         for index, at in enumerate(starts):
@@ -177,11 +179,9 @@ def main() -> None:
             "seconds": float(np.median([row["seconds"] for row in rows])),
         }
         found = table[name]
-        print(
-            f"{name}: {found['crossed']} of {found['films']} crossed, change of grey {found['change']:.2%}, "
-            f"{found['elsewhere']:.0%} of it elsewhere, own film nearest in {found['own']}, {found['seconds']:.1f} s",
-            flush=True,
-        )
+        cells = [f"{found[key]} of {found['films']}" for key in ("crossed", "own")]
+        shares = f"{found['change']:.1%} | {found['elsewhere']:.0%}".replace("%", " %")
+        print(f"| {name} | {cells[0]} | {shares} | {cells[1]} | {found['seconds']:.2g} |", flush=True)
     arguments.output.write_text(
         json.dumps({"classifier": classifier.file, "class": classifier.wanted, **table}, indent=2) + "\n"
     )

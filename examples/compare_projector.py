@@ -81,7 +81,7 @@ def main() -> None:
         parameter.requires_grad_(False)
     chosen = np.sort(np.random.default_rng(0).permutation(dataset.indices("val"))[: arguments.n])
     images = torch.from_numpy(dataset.images(chosen).astype(np.float32) / dataset.white)[:, None] * 2 - 1
-    ways = {f"hybrid, {steps} steps": int(steps) for steps in arguments.steps.split(",")}
+    ways = {f"hybrid, W, {steps} steps": int(steps) for steps in arguments.steps.split(",")}
     found = json.loads(arguments.output.read_text()) if arguments.output.exists() else {"reference": [], "batches": []}
 
     def shown(codes: Tensor, part: Tensor) -> list[float]:
@@ -101,20 +101,21 @@ def main() -> None:
             if number < len(found["batches"]):
                 continue
             rows = {}
-            for way, steps in [*ways.items(), (f"optimize, {arguments.long} steps", arguments.long)]:
+            for way, steps in [*ways.items(), (f"optimize, W, at most {arguments.long} steps", arguments.long)]:
                 began = time.process_time()
                 codes = invert(model, part, "optimize" if steps == arguments.long else "hybrid", "w", steps, BATCH).w
                 rows[way] = {"seconds": time.process_time() - began, "psnr": shown(codes, part)}
             found["batches"].append(rows)
             arguments.output.write_text(json.dumps(found))
 
-    print(f"{len(images)} images of {arguments.dataset.name}, {model.name}; seconds of processor time, one thread")
+    print(f"{len(images)} images of {arguments.dataset.name}, {model.name}; seconds of processor time, one thread\n")
+    print("| way | mean PSNR | s/image | images an hour, times the reference's |\n|---|---|---|---|")
     decibels, slow = (np.mean([row[key] for row in found["reference"]]) for key in ("psnr", "seconds"))
-    print(f"reference projector, {arguments.reference_steps} steps  {decibels:.2f} dB  {slow:.2f} s/image")
+    print(f"| reference projector, {arguments.reference_steps} steps | {decibels:.2f} dB | {slow:.3g} | 1 |")
     for way in found["batches"][0]:
         decibels = np.mean([value for rows in found["batches"] for value in rows[way]["psnr"]])
         seconds = sum(rows[way]["seconds"] for rows in found["batches"]) / len(images)
-        print(f"{way}  {decibels:.2f} dB  {seconds:.2f} s/image  {slow / seconds:.0f} times the images an hour")
+        print(f"| {way} | {decibels:.2f} dB | {seconds:.2f} | {slow / seconds:.0f} |")
 
 
 if __name__ == "__main__":

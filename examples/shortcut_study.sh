@@ -23,15 +23,16 @@ python - <<'PYTHON'
 import json
 import statistics
 
+print("| classifier | films that crossed | of the score's change, from outside heart and lungs | from the upper left corner |")
+print("|---|---|---|---|")
 for kind in ("honest", "shortcut"):
     with open(f"explained-{kind}.json") as file:
         found = json.load(file)
     reached = [film for film in found["explanations"] if film["reached"]]
     if not reached:
-        print(f"{kind}: no film reached the target")
+        print(f"| {kind} | 0 of {found['films']} | | |")
         continue
     elsewhere = statistics.median(film["score_by_region"]["elsewhere"] for film in reached)
     corner = statistics.median(sum(film["score_by_tile"][0][:2]) + sum(film["score_by_tile"][1][:2]) for film in reached)
-    print(f"{kind}: {len(reached)} of {found['films']} films reached the target; of the score's change {elsewhere:.0%} comes "
-          f"from outside heart and lungs, {corner:.0%} from the upper left corner (medians)")
+    print(f"| {kind} | {len(reached)} of {found['films']} | {elsewhere:.0%} | {corner:.0%} |".replace("%", " %"))
 PYTHON

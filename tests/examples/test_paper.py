@@ -54,10 +54,12 @@ def test_inversion_beside_the_reference_projector(
     found = json.loads(output.read_text())
     assert len(found["reference"]) == 2
     assert len(found["batches"]) == 1
-    assert set(found["batches"][0]) == {"hybrid, 1 steps", "hybrid, 2 steps", "optimize, 4 steps"}
+    assert set(found["batches"][0]) == {
+        *("hybrid, W, 1 steps", "hybrid, W, 2 steps", "optimize, W, at most 4 steps")
+    }
     for figures in found["batches"][0].values():
         assert len(figures["psnr"]) == 2
-    assert "times the images an hour" in printed
+    assert "| way | mean PSNR | s/image | images an hour, times the reference's |\n|---|---|---|---|\n| reference" in printed
 
     before = output.read_bytes()
     run(monkeypatch, "compare_projector.py", dataset, *few)  # what is done is not done again
