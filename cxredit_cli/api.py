@@ -22,8 +22,9 @@ from cxredit_cli.editing.explain import Explanation, Request
 from cxredit_cli.editing.explain import explain as explain_film
 from cxredit_cli.errors import InputError
 from cxredit_cli.intake.look import look as judge
+from cxredit_cli.inversion import STEPS
 from cxredit_cli.inversion.encode import Space
-from cxredit_cli.inversion.invert import STEPS, Method, choose_method, choose_space
+from cxredit_cli.inversion.invert import Method, choose_method, choose_space
 from cxredit_cli.inversion.invert import invert as invert_images
 from cxredit_cli.inversion.invert_many import InvertOptions
 from cxredit_cli.inversion.precision import fast_gradients

@@ -12,7 +12,6 @@ from cxredit_cli.commands.options import (
     INPUT,
     METHOD,
     OUTPUT,
-    STEPS,
     AnatomyOption,
     AnyViewOption,
     BatchOption,
@@ -31,6 +30,7 @@ from cxredit_cli.commands.options import (
     SweepOption,
 )
 from cxredit_cli.commands.spread import GpusOption, paths_from_stdin, start_processes, together
+from cxredit_cli.inversion import STEPS
 
 if TYPE_CHECKING:
     from cxredit_cli.editing.edit_run import ApplyReport

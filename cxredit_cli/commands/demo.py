@@ -11,7 +11,6 @@ from cxredit_cli.commands.options import (
     BATCH,
     METHOD,
     OUTPUT,
-    STEPS,
     AnyViewOption,
     BatchOption,
     DeviceOption,
@@ -26,6 +25,7 @@ from cxredit_cli.commands.options import (
     SpaceOption,
     StepsOption,
 )
+from cxredit_cli.inversion import STEPS
 
 if TYPE_CHECKING:
     from cxredit_cli.editing.demonstration import Demonstration

@@ -17,7 +17,6 @@ from cxredit_cli.commands.options import (
     METHOD,
     MODEL,
     OUTPUT,
-    STEPS,
     AnatomyOption,
     BatchOption,
     ClassOption,
@@ -32,6 +31,7 @@ from cxredit_cli.commands.options import (
     UncertainOption,
 )
 from cxredit_cli.commands.spread import GpusOption, refuse_several, start_processes, together
+from cxredit_cli.inversion import STEPS
 
 if TYPE_CHECKING:
     from cxredit_cli.networks.any_classifier import ClassifierScore

@@ -12,7 +12,6 @@ from cxredit_cli.commands.options import (
     BATCH,
     INPUT,
     METHOD,
-    STEPS,
     AnatomyOption,
     BatchOption,
     DeviceOption,
@@ -25,6 +24,7 @@ from cxredit_cli.commands.options import (
     StepsOption,
     SweepOption,
 )
+from cxredit_cli.inversion import STEPS
 
 
 def command(

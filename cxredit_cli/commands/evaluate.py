@@ -14,7 +14,6 @@ from cxredit_cli.commands.options import (
     METHOD,
     MODEL,
     OUTPUT,
-    STEPS,
     BatchOption,
     ClassOption,
     DeviceOption,
@@ -30,6 +29,7 @@ from cxredit_cli.commands.options import (
     UncertainOption,
 )
 from cxredit_cli.commands.spread import GpusOption, paths_from_stdin, start_processes, together
+from cxredit_cli.inversion import STEPS
 
 if TYPE_CHECKING:
     import torch
@@ -145,8 +145,7 @@ def command(
         list[str] | None,
         typer.Option(
             help="Ways of inverting that --reconstruction and --code-error compare, METHOD,SPACE,STEPS such as "
-            "hybrid,w,50; repeatable. Default: the encoder, hybrid with 50 steps in w, optimize with 150 in w "
-            "and w+.",
+            "hybrid,w,50; repeatable. Default: the encoder, hybrid with 50 steps in w, optimize in w and w+.",
             rich_help_panel=METHOD,
         ),
     ] = None,

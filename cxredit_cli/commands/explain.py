@@ -14,7 +14,6 @@ from cxredit_cli.commands.options import (
     METHOD,
     MODEL,
     OUTPUT,
-    STEPS,
     AnatomyOption,
     AnyViewOption,
     ClassOption,
@@ -29,6 +28,7 @@ from cxredit_cli.commands.options import (
     SeedOption,
     StepsOption,
 )
+from cxredit_cli.inversion import STEPS
 
 if TYPE_CHECKING:
     from cxredit_cli.editing.explain_many import ExplainReport

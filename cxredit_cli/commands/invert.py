@@ -14,7 +14,6 @@ from cxredit_cli.commands.options import (
     METHOD,
     MODEL,
     OUTPUT,
-    STEPS,
     AnyViewOption,
     BatchOption,
     DeviceOption,
@@ -28,6 +27,7 @@ from cxredit_cli.commands.options import (
     SpaceOption,
     StepsOption,
 )
+from cxredit_cli.inversion import STEPS
 
 if TYPE_CHECKING:
     from cxredit_cli.inversion.invert_many import InvertReport

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-STEPS = 150  # of optimisation, for whatever is inverted
 BATCH = 16
 SEEDS = 2**32 - 1
 

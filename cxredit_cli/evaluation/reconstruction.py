@@ -12,7 +12,8 @@ from torch import Tensor
 from cxredit_cli.anatomy.measures import Anatomy, measure_images
 from cxredit_cli.errors import InputError
 from cxredit_cli.evaluation.scans import Scans, invert_scans
-from cxredit_cli.inversion.invert import STEPS, choose_method, choose_space
+from cxredit_cli.inversion import STEPS
+from cxredit_cli.inversion.invert import choose_method, choose_space
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.metrics.ms_ssim import ms_ssim

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from cxredit_cli.devices import resolve_precision
 from cxredit_cli.errors import InputError, known_word
+from cxredit_cli.inversion import STEPS
 from cxredit_cli.inversion.curvature import search_basis
 from cxredit_cli.inversion.encode import Space, encode
 from cxredit_cli.inversion.optimize import DEFAULT, Settings, optimize
-from cxredit_cli.inversion.optimize import STEPS as STEPS
 from cxredit_cli.inversion.perceptual import choose_features
 from cxredit_cli.inversion.pivotal_tuning import TuneSettings, measure_tuned, tune
 from cxredit_cli.inversion.random_starts import RandomCodes

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cxredit_cli.inversion import STEPS
 from cxredit_cli.inversion.curvature import Basis
 from cxredit_cli.inversion.encode import Space, to_space
 from cxredit_cli.inversion.fitted_noise import autocorrelation, normalised
@@ -16,7 +17,6 @@ from cxredit_cli.metrics.psnr_ssim import ssim
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.progress import Progress, SilentProgress
 
-STEPS = 150
 CHECK_EVERY = 25  # steps; in between nothing waits for the device
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cxredit_cli.inversion.invert import STEPS
+from cxredit_cli.inversion import STEPS
 from cxredit_cli.radiographs.geometry import Fit
 
 

@@ -9,7 +9,6 @@ from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from cxredit_cli.errors import InputError
 
@@ -53,6 +52,8 @@ class Branch(nn.Module):
     """A ResNet without its classifier: a stem and four stages, of which the last three halve the resolution."""
 
     def __init__(self, config: EncoderConfig) -> None:
+        from torchvision.models.resnet import BasicBlock, Bottleneck  # as slow to import as torch, and few need it
+
         super().__init__()
         block = BasicBlock if config.depth < 50 else Bottleneck
         # The published stem divides the side by four; small images are divided less, so that the last stage keeps 4x4.
