@@ -126,9 +126,9 @@ done
 
 # 5. Realism and reconstruction, the long ones.
 step realism evaluate --realism -n "$RECONSTRUCTED" -o realism.json
-step code-error run evaluate --code-error -n 24 -o code-error.json --by encoder --by hybrid,w,75 --by optimize,w+,150
+step code-error run evaluate --code-error -n 24 -o code-error.json --by encoder --by hybrid,w,75 --by optimize,w+,75
 step reconstruction evaluate --reconstruction -n "$RECONSTRUCTED" -o reconstruction.json \
-    --by encoder --by hybrid,w,50 --by optimize,w+,150 --by hybrid,w+,150
+    --by encoder --by hybrid,w,50 --by optimize,w+,75 --by hybrid,w+,75
 step tuned run invert "$DATASET" --split val --view PA --label "No Finding" --limit 32 --method optimize --space w+ \
     --steps 150 --fit-noise --tune --tune-steps 200 --tune-rank 16 -o tuned.h5
 "${python[@]}" "$examples/../docs/tools/model_tables.py" . --tables "$TABLES" --dataset "$DATASET" "${model[@]}" >tables.md

@@ -45,7 +45,6 @@ SHARES = {
 }
 PIXELS = {"inside_heart": "pixels in the heart", "outside_heart": "pixels elsewhere"}
 SMALL_RISE = 0.05  # of the CTR, at which directions are compared
-DEFAULT_WAY = "hybrid, w+, 150 steps"
 MEASURES = {  # of realism: how its name is shown, and with how many digits
     "frechet_distance": ("Fréchet distance", 1),
     "kernel_distance": ("kernel distance", 2),
@@ -91,7 +90,8 @@ def scans_of(section: dict[str, Any], counted: int | None = None) -> str:
     text = f"{cohort['images']}{label} films of the split {cohort['split']} ({cohort['view']}), one a patient"
     if counted is not None:
         text += f"; {counted} have plausible outlines at every strength and are counted"
-    return f"{text}."
+    codes = f" Codes: {cohort['codes']}." if "codes" in cohort else ""
+    return f"{text}.{codes}"
 
 
 def dose_table(measured: Measured, dose: dict[str, Any]) -> ResultTable:
@@ -258,14 +258,14 @@ def name_of(way: str) -> str:
     """A way of inverting as the pages name it."""
     if way.startswith("encoder"):
         return "encoder"
-    return way.replace(", w", ", W") + (" (default)" if way == DEFAULT_WAY else "")
+    return way.replace(", w", ", W")
 
 
 def code_error_table(measured: Measured, section: dict[str, Any]) -> ResultTable:
     """How far found codes are from true ones."""
     rows = [
         [
-            name_of(way["way"]).replace(" (default)", ""),
+            name_of(way["way"]),
             f"{way['error']['mean']:.2f} ± {way['error']['deviation']:.2f}",
             f"{way['psnr']['mean']:.1f} dB",
         ]

@@ -31,12 +31,13 @@ class ResultTable:
     rows: list[list[str]]
 
     def cell(self, row: str, column: str) -> str:
-        """The cell of a row that is named in the first column. Raises InputError where there is none."""
+        """The cell of the row whose first cell is `row`, or alone begins so. Raises InputError where there is none."""
         if column not in self.columns:
             raise InputError(f"There is no column {column!r}; there are {', '.join(self.columns)}.")
-        for cells in self.rows:
-            if cells[0] == row:
-                return cells[self.columns.index(column)]
+        named = [cells for cells in self.rows if cells[0] == row]
+        named = named or [cells for cells in self.rows if cells[0].startswith(row)]
+        if len(named) == 1:
+            return named[0][self.columns.index(column)]
         raise InputError(f"There is no row {row!r}; there are {', '.join(cells[0] for cells in self.rows)}.")
 
     def markdown(self, columns: list[str] | None = None) -> str:

@@ -87,7 +87,7 @@ def test_a_markdown_table_becomes_the_rows_of_a_measured_one(tools: dict[str, Mo
     tables.write_table("new", table, tmp_path)
     read = tables.read_table("new", tmp_path)
     assert read == table
-    assert read.cell("encoder", "PSNR") == "22.0 dB"
+    assert read.cell("encoder", "PSNR") == read.cell("enc", "PSNR") == "22.0 dB"
     below = "What. Ten films. Model m [1]. cxredit 1.0. Command: `a command`."
     assert f"| encoder | 22.0\N{NO-BREAK SPACE}dB |\n\n{below}" in read.markdown()
 

@@ -98,7 +98,7 @@ def test_the_other_sections_of_a_folder(tmp_path: Path) -> None:
         return list(json.loads((tmp_path / "tables" / f"{name}.json").read_text())["rows"])
 
     spread = ["30.3 ± 1.0 dB", "30.260 ± 1.040", "30.260 ± 1.040"]
-    assert rows("reconstruction") == [["hybrid, W+, 150 steps (default)", *spread, "0.97", "0.011", "4.3"]]
+    assert rows("reconstruction") == [["hybrid, W+, 150 steps", *spread, "0.97", "0.011", "4.3"]]
     assert rows("code-error") == [["hybrid, W+, 150 steps", "30.26 ± 1.04", "30.3 dB"]]
     assert [row[:2] for row in rows("realism")] == [
         ["Fréchet distance, anatomy", "13.1"],
