@@ -52,7 +52,7 @@ def main() -> None:
         cxredit("apply", "codes.h5", "--films", "films", *sweep, folder=folder)
         sheet = Image.open(folder / "three" / f"{FILM.stem}_sheet.png").convert("RGB")
         sheet.thumbnail((1400, 1400), Image.Resampling.LANCZOS)
-        sheet.quantize(128).save(IMAGES / "sheet.png", optimize=True)
+        sheet.save(IMAGES / "sheet.png", optimize=True)
         cxredit("measure", FILM, edited / f"{FILM.stem}_+6.png", "--overlay", "outlines", folder=folder)
         drawn = sorted((folder / "outlines").glob("*.png"), key=lambda path: "+6" in path.name)
         beside(*drawn).quantize(64).save(IMAGES / "outlines.png", optimize=True)
