@@ -26,4 +26,4 @@ def take_codes(codes: Codes, rows: Rows) -> CodeBatch:
     tuning = None if deltas is None else torch.from_numpy(deltas)
     header = codes.header
     how = f"{header.method}, {header.space}" + (f", {header.steps} steps" if header.steps else "")
-    return CodeBatch(torch.from_numpy(codes.w[rows]), noise, tuning, f"{how} ({codes.path})")
+    return CodeBatch(torch.from_numpy(codes.some(rows)), noise, tuning, f"{how} ({codes.path})")
