@@ -10,6 +10,7 @@ from cxredit_cli.directions.label_fit import LabelMethod, labelled_direction
 from cxredit_cli.errors import InputError
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress, SilentProgress
+from cxredit_cli.separability.code_rows import CodeRows
 from cxredit_cli.separability.cohort import Cohort, originals
 from cxredit_cli.storage.codes import Codes
 from cxredit_cli.storage.directions import Direction
@@ -73,7 +74,7 @@ def find_labelled_direction(
         controls = Controls.of(columns)
         used, matrix = controls.kept, controls.matrix
         extra = {"controls": controls.described, "without_control_values": len(cohort.rows) - len(used)}
-    w = codes.w[cohort.rows[used]]
+    w = CodeRows.in_file(codes, cohort.rows[used])
     patients = [cohort.patients[index] for index in used]
     found = labelled_direction(w, cohort.positive[used], patients, method, matrix, folds, seed, progress)
     header = codes.header

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cxredit_cli.anatomy.measures import measure_images
-from cxredit_cli.editing.edited_folder import EditedFolder, digest
+from cxredit_cli.editing.edited_folder import EditedFolder, Row, digest
 from cxredit_cli.editing.goals import Edit, Goal, plan_edits
 from cxredit_cli.editing.subject import Subject, noise_of, tuning_of
 from cxredit_cli.editing.worker_pool import Writers
@@ -48,6 +48,7 @@ class EditOptions:
     native: Native | None = None  # None: the generator's pictures alone
     anatomy: Path | None = None  # the network that outlines films, None for the bundled one
     jobs: int = 1  # processes that write
+    sheets: bool = True  # a contact sheet for each image
 
     @property
     def labels(self) -> list[str]:
@@ -69,11 +70,11 @@ class EditOptions:
 class ApplyReport:
     """What a run did."""
 
-    rows: list[dict[str, str]] = field(default_factory=list)  # of the manifest, for the images of this run
+    rows: list[Row] = field(default_factory=list)  # of the manifest, for the images of this run
     edited: int = 0  # images
     already_done: int = 0  # images that an earlier run had edited with the same parameters
-    missed: list[dict[str, str]] = field(default_factory=list)  # rows whose CTR is not within the goal's tolerance
-    refused: list[dict[str, str]] = field(default_factory=list)  # rows of edits that could not be carried to the film
+    missed: list[Row] = field(default_factory=list)  # rows whose CTR is not within the goal's tolerance
+    refused: list[Row] = field(default_factory=list)  # rows of edits that could not be carried to the film
     failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
     suspects: list[Suspect] = field(default_factory=list)  # of the images of this run
 
@@ -93,16 +94,20 @@ def apply_to_codes(
     progress, report = progress or SilentProgress(), ApplyReport()
     header = codes.header
     progress.start("Editing", len(codes))
-    with EditedFolder(output) as folder, _writers(model, options, folder, report) as writers:
+    with (
+        EditedFolder(output, len(codes), options.sheets) as folder,
+        _writers(model, options, folder, report) as writers,
+    ):
         for start in range(0, len(codes), options.batch):
             rows = slice(start, min(start + options.batch, len(codes)))
-            originals, noise, tuning = codes.originals(rows), codes.noise(rows), codes.tuning(rows)
+            w, originals = codes.some(rows), codes.originals(rows)
+            noise, tuning = codes.noise(rows), codes.tuning(rows)
             subjects = []
             for index, original in enumerate(originals):
                 row = start + index
                 fitted = None if noise is None else [torch.from_numpy(layer[index])[None] for layer in noise]
                 inverted = [
-                    digest(codes.w[row].tobytes()),
+                    digest(w[index].tobytes()),
                     *(digest(layer.numpy().tobytes()) for layer in fitted or []),
                     *([] if tuning is None else [digest(tuning[index].tobytes())]),
                     *([codes.suspect[row]] if codes.suspect[row] else []),
@@ -112,11 +117,11 @@ def apply_to_codes(
                 subjects.append(
                     Subject(
                         source=name,
-                        stem=folder.stem_for(Source(Path(name)).stem, identity),
+                        stem=folder.stem_for(Source(Path(name)).stem, identity, row),
                         identity=identity,
                         recipe=_recipe(model, options, inverted),
                         original=original,
-                        w=torch.from_numpy(codes.w[row]),
+                        w=torch.from_numpy(w[index]),
                         noise=fitted,
                         tuning=None if tuning is None else torch.from_numpy(tuning[index]),
                         psnr=float(codes.psnr[row]),
@@ -162,7 +167,10 @@ def apply_to_images(
     numbered = list(enumerate(sources))
     read = read_all if door is None else door.read
     progress.start("Inverting and editing", len(sources))
-    with EditedFolder(output) as folder, _writers(model, options, folder, report) as writers:
+    with (
+        EditedFolder(output, len(sources), options.sheets) as folder,
+        _writers(model, options, folder, report) as writers,
+    ):
         for start in range(0, len(sources), options.batch):
             part = numbered[start : start + options.batch]
             waiting: list[tuple[Source, str, str, NDArray[np.uint16]]] = []  # source, identity, stem, pixels
@@ -174,7 +182,7 @@ def apply_to_images(
                     continue
                 pixels = np.frombuffer(content, dtype=np.uint16).reshape(side, side)
                 identity = digest([source.name, digest(_eight_bits(pixels).tobytes())])
-                stem = folder.stem_for(source.stem, identity)
+                stem = folder.stem_for(source.stem, identity, index)
                 stems.append(stem)
                 if not _is_done(folder, stem, recipe, options):
                     waiting.append((source, identity, stem, pixels))
@@ -228,7 +236,8 @@ def _film(films: Mapping[str, Source] | None, codes: Codes, row: int) -> Source 
 
 
 def _writers(model: Model, options: EditOptions, folder: EditedFolder, report: ApplyReport) -> Writers:
-    labels = Labels(folder.folder, options.format, model.name, options.direction_text, options.layers_text)
+    text = (model.name, options.direction_text, options.layers_text)
+    labels = Labels(folder.folder, options.sheets, options.format, *text)
 
     def written(rows: list[dict[str, Any]]) -> None:
         for row in rows:
@@ -323,7 +332,7 @@ def _job(
     common = {
         "source": subject.source,
         "stem": subject.stem,
-        "sheet": f"{subject.stem}_sheet.png",
+        "sheet": f"{subject.stem}_sheet.png" if options.sheets else "",
         "psnr": "" if np.isnan(subject.psnr) else f"{subject.psnr:.3f}",
         "ssim": "" if np.isnan(subject.ssim) else f"{subject.ssim:.4f}",
         "direction": options.direction_text,

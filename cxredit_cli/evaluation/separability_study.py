@@ -10,6 +10,7 @@ from cxredit_cli.directions.from_labels import control_columns, find_labelled_di
 from cxredit_cli.metrics.rank_statistics import auc_interval, roc_auc
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress
+from cxredit_cli.separability.code_rows import CodeRows
 from cxredit_cli.separability.cohort import Cohort, choose_cohort, originals
 from cxredit_cli.separability.lda import lda
 from cxredit_cli.storage.codes import Codes
@@ -34,7 +35,7 @@ def evaluate_separability(
     with `controls` what is left when they are taken out.
     """
     cohort = choose_cohort(codes.source, table, *labels)
-    found = lda(codes.w[cohort.rows], cohort.positive, cohort.patients, folds, permutations, seed, progress)
+    found = lda(CodeRows.in_file(codes, cohort.rows), cohort.positive, cohort.patients, folds, permutations, seed, progress)
     section: dict[str, Any] = {
         **{"codes": str(codes.path), "method": codes.header.method, "space": codes.header.space},
         **{"positive": labels[0], "negative": labels[1], "patients_known": cohort.patients_known},
