@@ -50,7 +50,7 @@ class Row(Mapping[str, str]):
     def __init__(self, cells: Sequence[str], before: "Row | None" = None) -> None:
         """`cells` by COLUMNS; those that are as in the row `before` are held once."""
         known = cells if before is None else before.cells
-        self.cells = tuple(old if old == new else new for old, new in zip(known, cells, strict=True))
+        self.cells: tuple[str, ...] = tuple(old if old == new else new for old, new in zip(known, cells, strict=True))
 
     def __getitem__(self, name: str) -> str:
         return self.cells[PLACES[name]]

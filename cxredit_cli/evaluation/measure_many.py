@@ -17,6 +17,7 @@ from PIL import Image
 from cxredit_cli.anatomy.measures import FIGURES, Anatomy, measure_segmentation
 from cxredit_cli.anatomy.outlines import MASK_SIDE, clean, segment
 from cxredit_cli.atomic import write_text
+from cxredit_cli.editing.edited_folder import A_FOLDER
 from cxredit_cli.errors import InputError
 from cxredit_cli.figures.outlines import OUTLINED, SIDE, outlined, outlined_text
 from cxredit_cli.figures.sheets import save_png
@@ -224,9 +225,9 @@ def measure_groups(
     """
     progress, report = progress or SilentProgress(), MeasureReport()
     parts: list[Anatomy] = []
-    names = _Names()
-    done = 0
-    progress.start("Measuring", sum(map(len, groups)))
+    done, images_given = 0, sum(map(len, groups))
+    names = _Names(images_given > A_FOLDER)
+    progress.start("Measuring", images_given)
     for pictures in _batches(read_pictures(groups, network.config.resolution, fit, batch, door), batch):
         report.failed += [(picture.name, picture.reason) for picture in pictures if picture.pixels is None]
         for same in _by_resolution(pictures):
@@ -295,18 +296,23 @@ def _by_resolution(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:
 
 
 class _Names:
-    """File names that no two pictures share."""
+    """File names that no two pictures share; of many pictures each A_FOLDER lie in a folder of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, divided: bool) -> None:
+        self._divided = divided
         self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}  # that were last given to equal stems
 
     def unique(self, stem: str) -> str:
-        name, number = stem, 1
+        place = f"{len(self._taken) // A_FOLDER:03d}/" if self._divided else ""
+        number = self._numbers.get(stem.casefold(), 1)
+        name = stem if number == 1 else f"{stem}_{number}"
         while name.casefold() in self._taken:
             number += 1
             name = f"{stem}_{number}"
+        self._numbers[stem.casefold()] = number
         self._taken.add(name.casefold())
-        return name
+        return place + name
 
 
 def _outline(

@@ -45,7 +45,7 @@ class PrincipalBasis:
 
     @classmethod
     def of_moments(cls, moments: Moments) -> Self:
-        """The basis of codes whose moments are known, more codes than dimensions."""
+        """The basis of codes whose moments are known, more codes than dimensions; the moments are used up."""
         covariance = moments.covariance()
         variances, vectors = eigh(covariance, lower=False, overwrite_a=True, check_finite=False, driver="evd")
         kept = variances > RANK_TOLERANCE * variances[-1]

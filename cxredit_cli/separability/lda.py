@@ -101,7 +101,7 @@ def lda(
     moments, vectors = None, np.empty((0, 0))
     if len(x) > dimensions:
         moments = Moments.of(x, x.mean())
-        basis = PrincipalBasis.of_moments(moments)
+        basis = PrincipalBasis.of_moments(moments.copy())
     else:
         first = PrincipalBasis.of(x)
         vectors = first.vectors
