@@ -307,7 +307,8 @@ def main() -> None:
         measured([*itself, f"store:{LARGE[1]}:{LARGE[0]}:0"])
         step("large dataset", LARGE[1], [*itself, "large:0"])
         remove(work / f"stored-{LARGE[0]}-{LARGE[1]}.h5")
-    print("\n| | " + " | ".join(f"{n:,}" for n in given.sizes) + " |\n|---" * (len(given.sizes) + 1) + "|")
+    print("\n| | " + " | ".join(f"{n:,}" for n in given.sizes) + " |")
+    print("|---" * (len(given.sizes) + 1) + "|")
     for what, sizes in results.items():
         cells = [f"{sizes[n]['cpu']:.3g} s, {sizes[n]['mb']:.0f} MB" if n in sizes else "" for n in given.sizes]
         print(f"| {what} | {' | '.join(cells)} |")

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from cxredit_cli.anatomy.measures import FIGURES
 from cxredit_cli.app import app
+from cxredit_cli.evaluation import measure_many
 from cxredit_cli.storage.codes import CodesWriter, read_codes
 
 
@@ -43,6 +44,15 @@ def test_a_radiograph_and_a_folder(data: Path) -> None:
     for row in rows:
         assert float(row["ctr"]) == pytest.approx(float(row["heart_width"]) / float(row["thorax_width"]), abs=1e-4)
     assert "13 measured, mean CTR" in result.stdout
+
+
+def test_outlines_of_many_lie_in_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure_many, "A_FOLDER", 2)
+    names = measure_many._Names(divided=True)
+    assert [names.unique("scan") for _ in range(3)] == ["000/scan", "000/scan_2", "001/scan_3"]
+    assert names.unique("scan_2") == "001/scan_2_2"
+    few = measure_many._Names(divided=False)
+    assert [few.unique(stem) for stem in ("a", "A", "b")] == ["a", "A_2", "b"]
 
 
 def test_a_truncated_file_is_one_sentence(tiny_model_dir: Path) -> None:
