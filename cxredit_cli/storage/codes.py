@@ -68,7 +68,7 @@ class CodesHeader:
 
 @dataclass(frozen=True)
 class Codes:
-    """The complete rows of a code file; codes, pictures and noise stay on disk until asked for."""
+    """The complete rows of a code file; codes `w` [N, L, D], pictures and noise stay on disk until asked for."""
 
     path: Path
     header: CodesHeader
