@@ -2,9 +2,10 @@
 
     python examples/measure_cohorts.py dataset.h5 --work /scratch/cohorts --sizes 1000 10000 100000
 
-DATASET is one of `cxredit prepare`, with 1,000 films at least at the model's resolution. Each measurement is a process
-of its own, on one core; `--only` takes some of them, and `--keep` leaves their files. Steps that work on pictures cost
-the same for each and are measured up to --pictures of them. Prints a Markdown table (docs/scaling.md has one).
+DATASET is one of `cxredit prepare` at the model's resolution, of which the first 1,000 films are repeated. Each
+measurement is a process of its own, on one core; `--only` takes some of them, and `--keep` leaves their files. Steps
+that work on pictures cost the same for each and are measured up to --pictures of them. Prints a line for each
+measurement, then a Markdown table (docs/scaling.md has one).
 """
 
 import argparse
@@ -44,20 +45,20 @@ def write_labels(path: Path, n: int) -> None:
 
 
 def films(work: Path, dataset: Path, n: int) -> Path:
-    """A folder of n PNGs, hard links to 1,000 real ones."""
+    """A folder of n PNGs, hard links to the real ones."""
     from cxredit_cli.storage.dataset import Dataset
 
-    real, folder = work / "real", work / f"films-{n}"
+    real, folder, held = work / "real", work / f"films-{n}", Dataset(dataset)
     if not real.exists():
         real.mkdir(parents=True)
-        for row, pixels in enumerate(Dataset(dataset).images(slice(0, REAL))):
+        for row, pixels in enumerate(held.images(slice(0, REAL))):
             Image.fromarray(pixels).save(real / f"{row}.png")
     for row in range(n):
         link = folder / name(row)
         if row % 1000 == 0:
             link.parent.mkdir(parents=True, exist_ok=True)
         if not link.exists():
-            os.link(real / f"{row % REAL}.png", link)
+            os.link(real / f"{row % min(REAL, len(held))}.png", link)
     return folder
 
 
@@ -67,10 +68,10 @@ def repeats(real: Any, n: int, layers: int, begin: int = 0) -> Iterator[tuple[An
     originals = real.originals(slice(None))
     for start in range(begin, n, BATCH):
         rows = np.arange(start, min(start + BATCH, n))
-        w = real.w[rows % REAL].repeat(layers, axis=1)
+        same = rows % len(real)
+        w = real.w[same].repeat(layers, axis=1)
         w = w + 0.1 * noise.standard_normal(w.shape, dtype=np.float32)
-        figures = (real.psnr[rows % REAL], real.ssim[rows % REAL])
-        yield [name(int(row)) for row in rows], w, *figures, originals[rows % REAL]
+        yield [name(int(row)) for row in rows], w, real.psnr[same], real.ssim[same], originals[same]
 
 
 def write_codes(work: Path, path: Path, n: int, layers: int, begin: int = 0, shard: str = "") -> dict[str, float]:
@@ -130,7 +131,7 @@ def store(work: Path, dataset: Path, n: int, side: int, stop: bool) -> dict[str,
             if index % 100 == 99:  # one in a hundred cannot be read
                 yield index, None, "it is damaged."
             else:
-                yield index, pictures[index % REAL].repeat(enlarge, 0).repeat(enlarge, 1).tobytes(), "as it is"
+                yield index, pictures[index % len(pictures)].repeat(enlarge, 0).repeat(enlarge, 1).tobytes(), "as it is"
 
     write_labels(work / "store.csv", n)
     sources = [Source(work / "absent" / name(row), name=name(row)) for row in range(n)]
@@ -247,7 +248,8 @@ def main() -> None:
                 return
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
-    if not (work / "real.h5").exists():
+    without_codes = {"prepare", "store", "store again", "edited folder", "measure", "large dataset"}
+    if not (work / "real.h5").exists() and not without_codes.issuperset(given.only or ["append"]):
         command = ["invert", str(dataset), "--limit", str(REAL), "--method", "encoder", "--space", "w"]
         measured([*cxredit, *command, "-o", str(work / "real.h5")])
     for n in given.sizes:
