@@ -37,23 +37,31 @@ class PrincipalBasis:
             return cls.of_moments(Moments.of(codes, codes.mean()))
         x = codes.all()
         mean = x.mean(axis=0)
-        centred = x - mean
-        variances, left = np.linalg.eigh(centred @ centred.T / n)
+        x -= mean
+        variances, left = _eigenvectors((x @ x.T / n).T)
         kept = variances > RANK_TOLERANCE * variances[-1]
         variances = variances[kept]
-        return cls(mean, centred.T @ (left[:, kept] / np.sqrt(n * variances)), variances)
+        return cls(mean, x.T @ (left[:, kept] / np.sqrt(n * variances)), variances)
 
     @classmethod
     def of_moments(cls, moments: Moments) -> Self:
         """The basis of codes whose moments are known, more codes than dimensions; the moments are used up."""
-        covariance = moments.covariance()
-        variances, vectors = eigh(covariance, lower=False, overwrite_a=True, check_finite=False, driver="evd")
+        variances, vectors = _eigenvectors(moments.covariance())
         kept = variances > RANK_TOLERANCE * variances[-1]
         return cls(moments.mean, vectors if kept.all() else vectors[:, kept], variances[kept])
 
     def coordinates(self, codes: Floats) -> Floats:
         """[n, D] -> [n, r]; what lies outside the basis is left out."""
         return (codes - self.mean) @ self.vectors
+
+
+def _eigenvectors(matrix: Floats) -> tuple[Floats, Floats]:
+    """Rising eigenvalues and the eigenvectors of a matrix in Fortran's order, of which the upper triangle counts.
+
+    They take its place in memory, for of thousands of dimensions each matrix is hundreds of MB.
+    """
+    values, vectors = eigh(matrix, lower=False, overwrite_a=True, check_finite=False, driver="evd")
+    return values, vectors
 
 
 @dataclass(frozen=True, slots=True)
