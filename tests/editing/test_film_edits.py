@@ -98,7 +98,7 @@ def test_snapping_finds_a_border_that_is_off_by_a_known_distance() -> None:
 @pytest.mark.parametrize("strength", [-5.0, 4.0])
 def test_the_heart_moves_and_ribs_stay(side: int, strength: float) -> None:
     film, border = drawn(side=side), border_of(side)
-    layer = find_layer(film, border, disc(RADIUS) > 0.5)
+    layer = find_layer(film, border, masks(RADIUS))
     edited = film + move_layer(film, layer, plan_move(border, strength, 1.0, side))
     scale = side / SIDE
     smooth = ndimage.zoom(ndimage.gaussian_filter(edited, (6 * scale, 0)), 1 / scale, order=1)
@@ -137,7 +137,7 @@ def test_maps_rise_and_leave_the_rest_alone(strength: float, gain: float, seed: 
     assert (move.inside < move.edge + np.minimum(move.shift, 0)).all()
     assert (move.outside > move.edge + np.maximum(move.shift, 0)).all()
     assert (move.outside <= move.edge + np.maximum(move.shift, 0) + NEIGHBOURHOOD * SIDE).all()
-    change = move_layer(drawn(), find_layer(drawn(), border, disc(RADIUS) > 0.5), move)
+    change = move_layer(drawn(), find_layer(drawn(), border, masks(RADIUS)), move)
     rows, columns = np.mgrid[:SIDE, :SIDE]
     far = np.hypot(rows - Y, columns - X) > move.outside.max() + 1
     assert not change[far].any()
@@ -150,7 +150,7 @@ def test_pacemakers_are_left_as_they_are() -> None:
     film[120:150, 170:186] = 1.0  # across the border at the right
     heart = disc(RADIUS) > 0.5
     assert find_metal(drawn(), heart).max() == 0
-    layer = find_layer(film, border_of(), heart)
+    layer = find_layer(film, border_of(), masks(RADIUS))
     change = move_layer(film, layer, plan_move(border_of(), 4.0, 1.0, SIDE))
     assert np.abs(change[128:142, 174:182]).max() < 0.02
     assert np.abs(change).max() > 0.2
@@ -166,7 +166,7 @@ def test_a_device_that_a_growing_heart_would_cover_is_a_reason() -> None:
         (beside, 6.0, "a device lies on the border of the heart"),
         (beside, -6.0, ""),
     ):
-        layer = find_layer(film, border_of(), heart)
+        layer = find_layer(film, border_of(), masks(RADIUS))
         reached = 0.45 + rising.change(strength)
         assert refusal(rising, border_of(), layer, strength, 1.0, reached, SIDE) == reason
 
