@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cxredit_cli.editing.heart_border import Border, rays, room, shift_at, smoothstep, turn
-from cxredit_cli.editing.polar_warp import ANGLES
+from cxredit_cli.editing.polar_warp import ANGLES, angles
 from cxredit_cli.networks.anatomy import HEART
 
 # Lengths as fractions of the side.
@@ -35,7 +35,9 @@ WIDE = 2.2  # shifts beyond the border, where a shrinking edit ends
 BANDS = (1 / 1024, 2 / 1024, 4 / 1024, 8 / 1024, 16 / 1024)  # Gaussians between which a band of detail lies
 STRENGTH = 2.5 / 1024  # across the border, over which the strength of a band is averaged
 AROUND = 20.0  # degrees, along the border
-OUTSTANDING = 3.0  # times the median around the heart, that detail counts at most
+OUTSTANDING = 4.0  # times the median around the heart, that detail counts at most
+EVERY_ANGLE, EVERY = 4, 2  # where the strength of a band is known, along the border and across it
+WIDE_BLUR = 2.0  # pixels
 FAINTER, CLEARER = 0.4, 2.0  # at most, in amplitude
 UNDER = 8 / 512  # below the lowest lung or heart, over which an edit fades out
 EVEN_BASE = 3 / 512  # sideways, over which that lowest line is evened out
@@ -54,7 +56,7 @@ class Layer:
     bands: NDArray[np.float32]  # [B, h, w] detail of the part of the film that an edit can reach
     top: int  # of that part
     left: int
-    strength: NDArray[np.float32]  # [B, ANGLES, K] how strong each band is, where `smooth` is
+    strength: NDArray[np.float32]  # [B, ANGLES / EVERY_ANGLE, k] how strong each band is, at every EVERY-th place of `smooth`
     detail: float  # RMS of detail inside the border
     inner: NDArray[np.float64]  # [ANGLES] tone of the heart just inside the border
     metal: NDArray[np.float32]  # [m, m] 1 on pacemakers and the like: no part of the heart, left as they are
@@ -79,7 +81,11 @@ def find_layer(film: NDArray[np.float32], border: Border, mask: NDArray[np.uint8
     smoothed = flatten(smoothed, offsets, side)
     layer_of_film = smoothed.astype(np.float32)
     bands, top, left = find_bands(film, border, layer_of_film, float(offsets[0]), spacing)
-    strength = [strength_of(rays(b, border.x - left, border.y - top, radius), seen, STRENGTH * side / spacing) for b in bands]
+    coarse = radius[::EVERY_ANGLE, ::EVERY]
+    angle = angles()[::EVERY_ANGLE, None]
+    places = border.y - top + np.sin(angle) * coarse, border.x - left + np.cos(angle) * coarse
+    weight = seen[::EVERY_ANGLE, ::EVERY]
+    strength = [strength_of(band, places, weight, STRENGTH * side / (EVERY * spacing)) for band in bands]
     inside = (offsets >= -FAR * side) & (offsets < -NEAR * side)
     return Layer(
         border=border,
@@ -115,21 +121,36 @@ def find_bands(
         detail[rows - top, columns - left] = film[rows, columns] - layer
     bands = np.empty((len(BANDS), *detail.shape), dtype=np.float32)
     for band, sigma in zip(bands, BANDS, strict=True):
-        coarser = ndimage.gaussian_filter(detail, sigma * side, mode="nearest", truncate=3.0)
+        coarser = blur(detail, sigma * side)
         np.subtract(detail, coarser, out=band)
         detail = coarser
     return bands, top, left
 
 
-def strength_of(band: NDArray[np.float32], seen: NDArray[np.float32], across: float) -> NDArray[np.float32]:
-    """The mean absolute value of a band [ANGLES, K] about each place, over `across` samples of a ray; devices count less.
+def blur(picture: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """A Gaussian, where it is wide by three means in a row, which take as long whatever its width."""
+    if sigma < WIDE_BLUR:
+        return np.asarray(ndimage.gaussian_filter(picture, sigma, mode="nearest", truncate=3.0))
+    for _ in range(3):
+        picture = ndimage.uniform_filter(picture, int(np.sqrt(4 * sigma**2 + 1)) | 1, mode="nearest")
+    return picture
+
+
+def strength_of(
+    band: NDArray[np.float32],
+    places: tuple[NDArray[np.floating], NDArray[np.floating]],
+    seen: NDArray[np.floating],
+    across: float,
+) -> NDArray[np.float32]:
+    """The RMS of a band about `places` [A, k], over `across` samples of a ray; devices count less.
 
     What stands out at one place, such as a clip or a wire, must not make all that comes to lie there stand out.
     """
-    size = np.abs(band)
-    size = np.minimum(size, OUTSTANDING * np.median(size, axis=0)) * seen
-    mean = ndimage.gaussian_filter1d(size, across, axis=1) / ndimage.gaussian_filter1d(seen, across, axis=1)
-    return turn(mean, AROUND).astype(np.float32)
+    size = np.abs(ndimage.map_coordinates(band, places, order=1, mode="nearest"))
+    power = np.square(np.minimum(size, OUTSTANDING * np.median(size, axis=0))) * seen
+    mean = ndimage.gaussian_filter1d(power, across, axis=1) / ndimage.gaussian_filter1d(seen, across, axis=1)
+    around = AROUND * ANGLES / EVERY_ANGLE / 360
+    return np.asarray(np.sqrt(ndimage.gaussian_filter1d(mean, around, axis=0, mode="wrap")), dtype=np.float32)
 
 
 def flatten(layer: NDArray[np.float64], offsets: NDArray[np.float64], side: int) -> NDArray[np.float64]:
@@ -236,7 +257,7 @@ def hermite(
 
 def move_layer(film: NDArray[np.float32], layer: Layer, move: Move) -> NDArray[np.float32]:
     """What the move changes of `film` [N, N], in grey; 0 where nothing moves."""
-    change = np.zeros_like(film)
+    change, gains = np.zeros_like(film), gains_of(layer, move)
     for rows, columns, radius, position in near_pixels(film.shape[0], layer.border, move.outside):
         edge, shift, inside, outside = (at(v, position) for v in (move.edge, move.shift, move.inside, move.outside))
         moves = (radius > inside) & (radius < outside) & (shift != 0)
@@ -244,14 +265,30 @@ def move_layer(film: NDArray[np.float32], layer: Layer, move: Move) -> NDArray[n
             part = tuple(values[moves] for values in (radius, position, edge, shift, inside, outside))
             where = rows[moves], columns[moves]
             bands = layer.bands[:, where[0] - layer.top, where[1] - layer.left]
-            change[where] = change_of(film[where], bands, layer, film.shape[0], *part)
+            change[where] = change_of(film[where], bands, layer, gains, film.shape[0], *part)
     return change
+
+
+def gains_of(layer: Layer, move: Move) -> NDArray[np.float32]:
+    """What each band is multiplied by, less 1, where `Layer.strength` is: as strong as where the layer comes from."""
+    edge, shift, inside, outside = (
+        v[::EVERY_ANGLE, None] for v in (move.edge, move.shift, move.inside, move.outside)
+    )
+    spacing = EVERY * layer.spacing
+    radius = np.maximum(edge + layer.first + np.arange(layer.strength.shape[2]) * spacing, 0)
+    source = np.where(shift != 0, source_radius(radius, edge, shift, inside, outside), radius)
+    place = np.clip((source - edge - layer.first) / spacing, 0, layer.strength.shape[2] - 1)
+    rows = np.broadcast_to(np.arange(len(edge))[:, None], place.shape)
+    there = [ndimage.map_coordinates(table, [rows, place], order=1, mode="nearest") for table in layer.strength]
+    ratio = np.stack(there) / np.maximum(layer.strength, 1e-6)
+    return np.asarray(np.clip(ratio, FAINTER, CLEARER) - 1, dtype=np.float32)
 
 
 def change_of(
     grey: NDArray[np.float32],
     bands: NDArray[np.float32],
     layer: Layer,
+    gains: NDArray[np.float32],
     side: int,
     radius: NDArray[np.float32],
     position: NDArray[np.float32],
@@ -262,17 +299,18 @@ def change_of(
 ) -> NDArray[np.float32]:
     """The change of pixels [n] of the film with `bands` [B, n], all of them within the reach of the move."""
 
-    def look(table: NDArray[np.float32], r: NDArray[np.floating]) -> NDArray[np.float32]:
-        place = np.clip((r - edge - layer.first) / layer.spacing, 0, table.shape[1] - 1)
-        found = ndimage.map_coordinates(table, [position, place], order=1, mode="grid-wrap")
+    def look(
+        table: NDArray[np.float32], r: NDArray[np.floating], angle_step: int = 1, step: int = 1
+    ) -> NDArray[np.float32]:
+        place = np.clip((r - edge - layer.first) / (step * layer.spacing), 0, table.shape[1] - 1)
+        found = ndimage.map_coordinates(table, [position / angle_step, place], order=1, mode="grid-wrap")
         return np.asarray(found, dtype=np.float32)
 
     source = source_radius(radius, edge, shift, inside, outside)
     moved = look(layer.smooth, source)
     change = moved - look(layer.smooth, radius)
-    for band, strength in zip(bands, layer.strength, strict=True):
-        gain = look(strength, source) / np.maximum(look(strength, radius), 1e-6)
-        change += band * (np.clip(gain, FAINTER, CLEARER) - 1)
+    for band, gain in zip(bands, gains, strict=True):
+        change += band * look(gain, radius, EVERY_ANGLE, EVERY)
     angle = position * (2 * np.pi / ANGLES)
     for left_alone in (layer.abdomen, layer.metal):
         if left_alone.size > 1:
