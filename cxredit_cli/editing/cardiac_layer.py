@@ -5,9 +5,9 @@ tubes and text. The layer S is the film averaged along the border of the heart; 
 
     O* = O + S(source(r)) - S(r) + sum over bands b of D_b (P_b(source(r)) / P_b(r) - 1)
 
-D_b are bands of the film's detail O - S, and P_b how strong each is, by the angle and the distance from the border: what
-comes to lie behind the heart, beside it or at its border becomes as faint or as clear as what lies there on this film.
-Ribs, vessels and noise stay where they are; none is made up.
+D_b are bands of the film's detail O - S, and P_b how strong each is, by the angle and the distance from the border:
+what comes to lie behind the heart, beside it or at its border becomes as faint or as clear as what lies there on this
+film. Ribs, vessels and noise stay where they are; none is made up.
 """
 
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ class Layer:
     bands: NDArray[np.float32]  # [B, h, w] detail of the part of the film that an edit can reach
     top: int  # of that part
     left: int
-    strength: NDArray[np.float32]  # [B, ANGLES / EVERY_ANGLE, k] how strong each band is, at every EVERY-th place of `smooth`
+    strength: NDArray[np.float32]  # [B, ANGLES / EVERY_ANGLE, K / EVERY] of each band, where `smooth` is
     detail: float  # RMS of detail inside the border
     inner: NDArray[np.float64]  # [ANGLES] tone of the heart just inside the border
     metal: NDArray[np.float32]  # [m, m] 1 on pacemakers and the like: no part of the heart, left as they are
@@ -110,7 +110,7 @@ def find_bands(
     first: float,
     spacing: float,
 ) -> tuple[NDArray[np.float32], int, int]:
-    """Bands [B, h, w] of the detail of the part of `film` [N, N] that an edit can reach, and that part's top and left."""
+    """Bands [B, h, w] of the detail of that part of `film` [N, N] which an edit can reach, and its top and left."""
     side = film.shape[0]
     reach = border.edge + room(border) + FAR * side
     top, bottom, left, right = part_of(side, border, reach)
@@ -271,9 +271,7 @@ def move_layer(film: NDArray[np.float32], layer: Layer, move: Move) -> NDArray[n
 
 def gains_of(layer: Layer, move: Move) -> NDArray[np.float32]:
     """What each band is multiplied by, less 1, where `Layer.strength` is: as strong as where the layer comes from."""
-    edge, shift, inside, outside = (
-        v[::EVERY_ANGLE, None] for v in (move.edge, move.shift, move.inside, move.outside)
-    )
+    edge, shift, inside, outside = (v[::EVERY_ANGLE, None] for v in (move.edge, move.shift, move.inside, move.outside))
     spacing = EVERY * layer.spacing
     radius = np.maximum(edge + layer.first + np.arange(layer.strength.shape[2]) * spacing, 0)
     source = np.where(shift != 0, source_radius(radius, edge, shift, inside, outside), radius)

@@ -97,7 +97,8 @@ def edit_film(
     border = find_border(reduce(film, SNAPPED), masks, strengths)
     at_own_size = border.scaled(side / min(side, SNAPPED))
     steered = reduce(film, STEERED)
-    gains, ctrs = steer(network, steered, border.scaled(steered.shape[0] / min(side, SNAPPED)), masks[0], evidence, wanted)
+    at_this_size = border.scaled(len(steered) / min(side, SNAPPED))
+    gains, ctrs = steer(network, steered, at_this_size, masks[0], evidence, wanted)
     layer = find_layer(film, at_own_size, masks[0])
     made = []
     for strength, gain, ctr in zip(wanted, gains, ctrs, strict=True):

@@ -207,7 +207,8 @@ def test_small_bends_of_the_border_are_followed_and_move_along() -> None:
     x, y, radius = 520.0, 560.0, 200.0
     angle = np.arctan2(rows - y, columns - x)
     edge = radius + 3 * np.interp(np.mod(angle, 2 * np.pi), angles(), bends)
-    film = (LUNG + (TISSUE - LUNG) * np.clip((edge - np.hypot(rows - y, columns - x)) / 4 + 0.5, 0, 1)).astype(np.float32)
+    inside = np.clip((edge - np.hypot(rows - y, columns - x)) / 4 + 0.5, 0, 1)
+    film = (LUNG + (TISSUE - LUNG) * inside).astype(np.float32)
     found = follow(film, x, y, np.full(ANGLES, radius))
     assert np.abs(found - radius - 3 * bends).mean() < 0.8
     assert np.corrcoef(found, bends)[0, 1] > 0.97
@@ -236,7 +237,6 @@ def test_pacemakers_are_left_as_they_are() -> None:
 
 
 def test_a_device_that_a_growing_heart_would_cover_is_a_reason() -> None:
-    heart = disc(RADIUS) > 0.5
     rising = evidence([0.37, 0.41, 0.45, 0.49, 0.53])
     beside = drawn()
     beside[105:175, 188:196] = 1.0  # eight pixels beyond the heart's border, all along its side
