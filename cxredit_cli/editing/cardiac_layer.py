@@ -112,7 +112,7 @@ def find_bands(
 ) -> tuple[NDArray[np.float32], int, int]:
     """Bands [B, h, w] of the detail of that part of `film` [N, N] which an edit can reach, and its top and left."""
     side = film.shape[0]
-    reach = border.edge + room(border) + FAR * side
+    reach = ndimage.maximum_filter1d(border.edge + room(border), ANGLES // 20, mode="wrap") + FAR * side
     top, bottom, left, right = part_of(side, border, reach)
     detail = np.empty((bottom - top, right - left), dtype=np.float32)
     for rows, columns, radius, position in near_pixels(side, border, reach):
@@ -338,9 +338,9 @@ def near_pixels(
 
 def part_of(side: int, border: Border, outside: NDArray[np.float64]) -> tuple[int, int, int, int]:
     """Top, bottom, left and right of the part of the square that `outside` [ANGLES] encloses."""
-    far = float(outside.max()) + 2
-    top, bottom = max(int(border.y - far), 0), min(int(border.y + far) + 2, side)
-    left, right = max(int(border.x - far), 0), min(int(border.x + far) + 2, side)
+    down, across = border.y + np.sin(angles()) * outside, border.x + np.cos(angles()) * outside
+    top, bottom = max(int(down.min()) - 2, 0), min(int(down.max()) + 4, side)
+    left, right = max(int(across.min()) - 2, 0), min(int(across.max()) + 4, side)
     return top, bottom, left, right
 
 
