@@ -81,6 +81,14 @@ def command(
             help="Format of the edits: auto (as the film came; else PNG), png, or dicom.", rich_help_panel=OUTPUT
         ),
     ] = "auto",
+    sheets: Annotated[
+        bool,
+        typer.Option(
+            "--sheets/--no-sheets",
+            help="A contact sheet for each image; without, thousands of images take a third of the time.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = True,
     native: Annotated[
         bool | None,
         typer.Option(
@@ -145,7 +153,7 @@ def command(
     neighbourhood changes. A film whose edit cannot be trusted is named with the reason, and <stem>_<strength>_model.png
     is the generator's picture instead. From codes, --films says where the films are.
     Writes <stem>_<strength>.png (.tif, .dcm), <stem>_sheet.png (original, reconstruction, edits, what changed) and
-    manifest.csv.
+    manifest.csv. Of more than 1000 images each thousand has a folder of its own: 000, 001, ...
     With --target-ctr each image is moved as far as its own heart and lungs, outlined at every attempt, need.
     Run again after an interruption: what is there with the same parameters is kept.
     """
@@ -219,6 +227,7 @@ def command(
             carried,
             anatomy,
             (jobs or (processors() if at_hand > FEW else 1)) if carried is not None else 1,
+            sheets,
         )
         if codes is not None:
             codes.check_generator(loaded.fingerprint)
@@ -235,7 +244,7 @@ def command(
     if json:
         print_json(_document(report, output, direction_path))
     else:
-        _print(report, output)
+        _print(report, output, sheets)
         if goal is not None:
             _print_goal(report, goal.limit)
     say_suspects(report.suspects)
@@ -307,15 +316,15 @@ def _document(report: "ApplyReport", output: Path, direction: Path) -> dict[str,
         "direction": str(direction),
         "images_edited": report.edited,
         "images_already_done": report.already_done,
-        "edits": report.rows,
-        "missed": report.missed,
-        "refused": report.refused,
+        "edits": [dict(row) for row in report.rows],
+        "missed": [dict(row) for row in report.missed],
+        "refused": [dict(row) for row in report.refused],
         "suspects": suspects_document(report.suspects),
         "failed": [{"source": name, "reason": reason} for name, reason in report.failed],
     }
 
 
-def _print(report: "ApplyReport", output: Path) -> None:
+def _print(report: "ApplyReport", output: Path, sheets: bool) -> None:
     for row in report.rows[:SHOWN]:
         known = [f"{float(row['psnr']):.1f} dB"] if row["psnr"] else []
         known += [f"SSIM {float(row['ssim']):.3f}"] if row["ssim"] else []
@@ -329,7 +338,8 @@ def _print(report: "ApplyReport", output: Path) -> None:
     kept = f", {report.already_done} were there already" if report.already_done else ""
     why = "could not be read or measured" if report.rows and report.rows[0]["target_ctr"] else "could not be read"
     failed = f", {len(report.failed)} {why}" if report.failed else ""
-    stdout.print(f"{report.edited} images edited{kept}{failed}; sheets and manifest.csv are in {output}", markup=False)
+    written = "sheets and manifest.csv are" if sheets else "manifest.csv is"
+    stdout.print(f"{report.edited} images edited{kept}{failed}; {written} in {output}", markup=False)
 
 
 def _print_refused(report: "ApplyReport", strict: bool) -> None:

@@ -41,6 +41,7 @@ def command(
     from cxredit_cli.atomic import refuse_folders
     from cxredit_cli.errors import InputError
     from cxredit_cli.report.plots import plot_separability
+    from cxredit_cli.separability.code_rows import CodeRows
     from cxredit_cli.separability.cohort import choose_cohort
     from cxredit_cli.separability.lda import lda
     from cxredit_cli.storage.codes import read_codes
@@ -53,7 +54,7 @@ def command(
         raise InputError(f"--plot must end in .png, .pdf or .svg, but it is {plot}.")
     held = read_codes(codes)
     cohort = choose_cohort(held.source, read_label_table(labels, check_uncertain(uncertain)), positive, negative)
-    w = held.w[cohort.rows]
+    w = CodeRows.in_file(held, cohort.rows)
     found = lda(w, cohort.positive, cohort.patients, folds, permutations, seed, ConsoleProgress())
     figures = found.figures() | {"positive": positive, "negative": negative, "seed": seed}
     axis = found.axis.reshape(held.header.num_ws, held.header.w_dim).astype("float32")

@@ -38,7 +38,11 @@ def command(
         "anatomy.csv"
     ),
     overlay: Annotated[
-        Path | None, typer.Option(help="A folder for pictures with heart and lungs outlined.", rich_help_panel=OUTPUT)
+        Path | None,
+        typer.Option(
+            help="A folder for pictures with heart and lungs outlined; more than 1000 lie in 000, 001, ... in it.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     model: ModelOption = None,
     anatomy: AnatomyOption = None,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxredit_cli.errors import InputError
+from cxredit_cli.separability.code_rows import CodeRows, Places
 
 Floats = NDArray[np.float64]
 
@@ -76,20 +77,30 @@ class Residuals:
     slopes: Floats  # [k, D]
 
     @classmethod
-    def fit(cls, codes: Floats, controls: Floats) -> Self:
+    def fit(cls, codes: CodeRows, controls: Floats) -> Self:
         """Least squares, with an intercept; columns that repeat others share their effect (minimum norm)."""
-        mean, centre = codes.mean(axis=0), controls.mean(axis=0)
-        slopes = np.linalg.lstsq(controls - centre, codes - mean, rcond=None)[0]
+        mean, centre = codes.mean(), controls.mean(axis=0)
+        inverse = np.linalg.pinv(controls - centre)
+        slopes = codes.sums(inverse) - inverse.sum(axis=1)[:, None] * mean
         return cls(mean, centre, slopes)
 
-    def of(self, codes: Floats, controls: Floats) -> Floats:
+    def of(self, codes: CodeRows, controls: Floats) -> CodeRows:
         """Codes minus what their controls explain; the mean of the fitted codes stays."""
-        return codes - (controls - self.centre) @ self.slopes
+        if not len(self.slopes):
+            return codes
 
-    def explained(self, codes: Floats, controls: Floats) -> float:
+        def take(places: Places) -> Floats:
+            return np.asarray(codes.take(places) - (controls[places] - self.centre) @ self.slopes)
+
+        return CodeRows(take, len(codes), codes.dimensions)
+
+    def explained(self, codes: CodeRows, controls: Floats) -> float:
         """Share of the codes' variance (summed over dimensions) that the controls explain."""
-        total = np.square(codes - self.mean).sum()
-        return float(1 - np.square(self.of(codes, controls) - self.mean).sum() / total)
+        total, left = (
+            sum(float(np.square(x - self.mean).sum()) for _, x in some.parts())
+            for some in (codes, self.of(codes, controls))
+        )
+        return 1 - left / total
 
 
 def _numbers(values: Sequence[str]) -> Floats | None:

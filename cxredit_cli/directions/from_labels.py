@@ -8,9 +8,11 @@ from cxredit_cli.anatomy.picture_measures import MEASURES, measure_pictures
 from cxredit_cli.directions.controls import Controls
 from cxredit_cli.directions.label_fit import LabelMethod, labelled_direction
 from cxredit_cli.errors import InputError
+from cxredit_cli.latent.code_batch import take_originals
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress, SilentProgress
-from cxredit_cli.separability.cohort import Cohort, originals
+from cxredit_cli.separability.code_rows import CodeRows
+from cxredit_cli.separability.cohort import Cohort
 from cxredit_cli.storage.codes import Codes
 from cxredit_cli.storage.directions import Direction
 from cxredit_cli.storage.labels import LabelTable
@@ -73,7 +75,7 @@ def find_labelled_direction(
         controls = Controls.of(columns)
         used, matrix = controls.kept, controls.matrix
         extra = {"controls": controls.described, "without_control_values": len(cohort.rows) - len(used)}
-    w = codes.w[cohort.rows[used]]
+    w = CodeRows.in_file(codes, cohort.rows[used])
     patients = [cohort.patients[index] for index in used]
     found = labelled_direction(w, cohort.positive[used], patients, method, matrix, folds, seed, progress)
     header = codes.header
@@ -96,7 +98,7 @@ def _measure_originals(
     cells: dict[str, list[str]] = {name: [] for name in MEASURES}
     progress.start("Measuring originals", len(cohort.rows))
     done = 0
-    for images in originals(codes, cohort, BATCH):
+    for images in take_originals(codes, cohort.rows, BATCH):
         found, plausible = measure_pictures(network, images, BATCH)
         for name, values in found.items():
             cells[name] += [_cell(value) if good else "" for value, good in zip(values, plausible, strict=True)]

@@ -132,7 +132,8 @@ def find_pairs_direction_in_codes(codes: Codes, table: Path, name: str | None = 
     psnr = [float(codes.psnr[row]) for both in zip(before, after, strict=True) for row in both]
     header = codes.header
     method = f"pairs, {header.method}"
-    return _found(codes.w[before], codes.w[after], used, psnr, method, header.fingerprint, header.model, name, failed)
+    w = [codes.some(rows) for rows in (before, after)]
+    return _found(w[0], w[1], used, psnr, method, header.fingerprint, header.model, name, failed)
 
 
 def _row_of(given: str, rows: dict[str, int], by_file: dict[str, list[int]], path: Path) -> int:

@@ -16,6 +16,7 @@ from cxredit_cli.directions.controls import Residuals
 from cxredit_cli.errors import InputError, known_word
 from cxredit_cli.metrics.rank_statistics import auc_interval, permute_patients, roc_auc
 from cxredit_cli.progress import Progress, SilentProgress
+from cxredit_cli.separability.code_rows import CodeRows
 from cxredit_cli.separability.discriminant import Bools, Floats, PrincipalBasis, fit_shrinkage
 from cxredit_cli.separability.folds import assign_folds
 
@@ -40,13 +41,13 @@ class Labelled:
 class _Cohort:
     """N codes with everything that is known of them."""
 
-    x: Floats  # [N, D]
+    x: CodeRows
     controls: Floats  # [N, k]
     positive: Bools  # [N]
     patients: NDArray[np.int64]  # [N]
 
-    def part(self, members: NDArray[Any]) -> "_Cohort":
-        return _Cohort(self.x[members], self.controls[members], self.positive[members], self.patients[members])
+    def part(self, members: Bools) -> "_Cohort":
+        return _Cohort(self.x.part(members), self.controls[members], self.positive[members], self.patients[members])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class _Fit:
     penalty: float | None
 
     def project(self, cohort: _Cohort) -> Floats:
-        return np.asarray(self.residuals.of(cohort.x, cohort.controls) @ self.axis)
+        return np.asarray(self.residuals.of(cohort.x, cohort.controls).project(self.axis[None])[0])
 
 
 def check_method(method: str) -> LabelMethod:
@@ -66,7 +67,7 @@ def check_method(method: str) -> LabelMethod:
 
 
 def labelled_direction(
-    codes: NDArray[np.floating],
+    codes: NDArray[np.floating] | CodeRows,
     positive: Bools,
     patients: list[str],
     method: LabelMethod,
@@ -81,13 +82,13 @@ def labelled_direction(
     svm: linear support vector machine (as InterFaceGAN, Shen et al. 2020). The penalties of the last two are chosen
     on folds within the fitted codes. `controls` [N, k] are taken out of the codes by regression on the fitted codes,
     and logistic and svm also get them as variables of their own, so that labels which the controls explain need not be
-    explained by codes. Raises InputError when a class has fewer patients than folds.
+    explained by codes. means and lda read codes a part at a time, the others hold all of them. Raises InputError when
+    a class has fewer patients than folds.
     """
     progress = progress or SilentProgress()
     patient = np.unique(np.asarray(patients), return_inverse=True)[1].astype(np.int64)
     none = np.empty((len(codes), 0))
-    x = np.asarray(codes, dtype=np.float64).reshape(len(codes), -1)
-    cohort = _Cohort(x, none if controls is None else controls, positive, patient)
+    cohort = _Cohort(CodeRows.of(codes), none if controls is None else controls, positive, patient)
     fold = assign_folds(positive, patient, folds, seed)
     controlled = cohort.controls.shape[1] > 0
     if controlled:
@@ -117,7 +118,7 @@ def labelled_direction(
 
 def _check_overlap(cohort: _Cohort) -> None:
     """Raise InputError where the label is a linear function of the controls: there is nothing left to compare."""
-    labels = cohort.positive.astype(np.float64)[:, None]
+    labels = CodeRows.of(cohort.positive.astype(np.float64))
     if Residuals.fit(labels, cohort.controls).explained(labels, cohort.controls) > 1 - 1e-6:
         raise InputError(
             "The controls have the two classes apart already, so nothing is left for the codes to explain; control for "
@@ -159,18 +160,18 @@ def _fit_with(cohort: _Cohort, method: LabelMethod, penalty: float | None) -> _F
     residuals = Residuals.fit(cohort.x, cohort.controls)
     left = residuals.of(cohort.x, cohort.controls)
     if method == "means":
-        axis = left[cohort.positive].mean(axis=0) - left[~cohort.positive].mean(axis=0)
+        classes = np.stack([cohort.positive, ~cohort.positive])
+        means = left.sums(classes) / classes.sum(axis=1)[:, None]
+        axis = means[0] - means[1]
     else:
         # No penalty here changes under a rotation, so the codes' own few coordinates serve as well as all dimensions.
         basis = PrincipalBasis.of(left)
-        coordinates = basis.coordinates(left)
         if method == "lda":
-            found = fit_shrinkage(coordinates, basis.variances, cohort.positive[None], cohort.x.shape[1])
-            axis = basis.vectors @ found.axes[0]
+            axis = fit_shrinkage(left, basis, cohort.positive[None], left.dimensions).axes[0]
         else:
             assert penalty is not None
             scale = np.sqrt(basis.variances.mean())
-            weights = _classify(method, coordinates / scale, cohort, penalty)
+            weights = _classify(method, basis.coordinates(left.all()) / scale, cohort, penalty)
             axis = basis.vectors @ weights
     length = np.linalg.norm(axis)
     if not length > 0:

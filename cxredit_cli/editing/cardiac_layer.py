@@ -3,9 +3,11 @@
 Radiographs add up in log attenuation (Beer and Lambert), so a film is a smooth cardiac layer plus ribs, vessels, spine,
 tubes and text. The layer S is the film averaged along the border of the heart; an edit moves S alone:
 
-    O* = O + S(source(r)) - S(r) + (O - S) c
+    O* = O + S(source(r)) - S(r) + sum over bands b of D_b (P_b(source(r)) / P_b(r) - 1)
 
-where c makes what is newly behind the heart fainter, as it is behind the heart of this film.
+D_b are bands of the film's detail O - S, and P_b how strong each is, by the angle and the distance from the border:
+what comes to lie behind the heart, beside it or at its border becomes as faint or as clear as what lies there on this
+film. Ribs, vessels and noise stay where they are; none is made up.
 """
 
 from collections.abc import Iterator
@@ -15,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cxredit_cli.editing.heart_border import Border, rays, room, shift_at, turn
-from cxredit_cli.editing.polar_warp import ANGLES
+from cxredit_cli.editing.heart_border import Border, rays, room, shift_at, smoothstep, turn
+from cxredit_cli.editing.polar_warp import ANGLES, angles
+from cxredit_cli.networks.anatomy import HEART
 
 # Lengths as fractions of the side.
 FINEST = 1 / 2048  # between samples of the layer along a ray
@@ -29,7 +32,15 @@ BEYOND = 0.04  # beyond the moved border, where a growing edit ends
 ALONG = 4.0  # degrees: the layer's width along the border
 DEEP = 0.35  # of the radius, within which nothing moves
 WIDE = 2.2  # shifts beyond the border, where a shrinking edit ends
-FAINTEST, MOST_REVEALED = 0.3, 0.4
+BANDS = (1 / 1024, 2 / 1024, 4 / 1024, 8 / 1024, 16 / 1024)  # Gaussians between which a band of detail lies
+STRENGTH = 2.5 / 1024  # across the border, over which the strength of a band is averaged
+AROUND = 20.0  # degrees, along the border
+OUTSTANDING = 4.0  # times the median around the heart, that detail counts at most
+EVERY_ANGLE, EVERY = 4, 2  # where the strength of a band is known, along the border and across it
+WIDE_BLUR = 2.0  # pixels
+FAINTER, CLEARER = 0.4, 2.0  # at most, in amplitude
+UNDER = 8 / 512  # below the lowest lung or heart, over which an edit fades out
+EVEN_BASE = 3 / 512  # sideways, over which that lowest line is evened out
 METAL_CORE, METAL = 0.24, 0.2  # brighter than the heart, of the grey range
 BAND = 2**18  # pixels at a time
 
@@ -42,14 +53,18 @@ class Layer:
     smooth: NDArray[np.float32]  # [ANGLES, K] S at radius edge + offsets
     first: float  # the first offset
     spacing: float  # of the offsets
-    faint: float  # RMS of detail inside the border over outside
+    bands: NDArray[np.float32]  # [B, h, w] detail of the part of the film that an edit can reach
+    top: int  # of that part
+    left: int
+    strength: NDArray[np.float32]  # [B, ANGLES / EVERY_ANGLE, K / EVERY] of each band, where `smooth` is
     detail: float  # RMS of detail inside the border
     inner: NDArray[np.float64]  # [ANGLES] tone of the heart just inside the border
     metal: NDArray[np.float32]  # [m, m] 1 on pacemakers and the like: no part of the heart, left as they are
+    abdomen: NDArray[np.float32]  # [M, M] 1 under the diaphragm, which is left as it is
 
 
-def find_layer(film: NDArray[np.float32], border: Border, heart: NDArray[np.bool_]) -> Layer:
-    """The cardiac layer of `film` [N, N], of which `heart` [M, M] is the mask."""
+def find_layer(film: NDArray[np.float32], border: Border, mask: NDArray[np.uint8]) -> Layer:
+    """The cardiac layer of `film` [N, N], of which `mask` [M, M] has the outlines."""
     side = film.shape[0]
     spacing = max(side * FINEST, 1.0)
     low = (1 - DEEP) * float(border.edge.max()) + 2 * spacing
@@ -57,30 +72,85 @@ def find_layer(film: NDArray[np.float32], border: Border, heart: NDArray[np.bool
     offsets = np.arange(-np.ceil(low / spacing), np.ceil(high / spacing) + 1) * spacing
     radius = np.maximum(border.edge[:, None] + offsets, 0)
     profile = rays(film, border.x, border.y, radius)
-    metal = find_metal(film, heart)
+    metal = find_metal(film, mask == HEART)
     seen = np.maximum(1 - sample(metal, side, border, radius), 1e-4)
     smoothed = turn(profile * seen, ALONG) / turn(seen, ALONG)
     if seen.min() < 0.5:  # under a device: what lies farther along the border
         wider = turn(profile * seen, 15) / turn(seen, 15)
         smoothed = np.where(turn(seen, ALONG) > 0.2, smoothed, wider)
     smoothed = flatten(smoothed, offsets, side)
-    square, weight = np.square(profile - smoothed), np.maximum(border.lung, 0.02)
-
-    def power(start: float, stop: float) -> float:
-        within = (offsets >= start * side) & (offsets < stop * side)
-        return float((square[:, within].mean(axis=1) * weight).sum())
-
+    layer_of_film = smoothed.astype(np.float32)
+    bands, top, left = find_bands(film, border, layer_of_film, float(offsets[0]), spacing)
+    coarse = radius[::EVERY_ANGLE, ::EVERY]
+    angle = angles()[::EVERY_ANGLE, None]
+    places = border.y - top + np.sin(angle) * coarse, border.x - left + np.cos(angle) * coarse
+    weight = seen[::EVERY_ANGLE, ::EVERY]
+    strength = [strength_of(band, places, weight, STRENGTH * side / (EVERY * spacing)) for band in bands]
     inside = (offsets >= -FAR * side) & (offsets < -NEAR * side)
     return Layer(
         border=border,
-        smooth=smoothed.astype(np.float32),
+        smooth=layer_of_film,
         first=float(offsets[0]),
         spacing=spacing,
-        faint=float(np.clip(np.sqrt(power(-FAR, -NEAR) / max(power(NEAR, FAR), 1e-12)), FAINTEST, 1)),
-        detail=float(np.sqrt(square[:, inside].mean())),
+        bands=bands,
+        top=top,
+        left=left,
+        strength=np.stack(strength),
+        detail=float(np.sqrt(np.square(profile - smoothed)[:, inside].mean())),
         inner=turn(smoothed[:, inside].mean(axis=1), 6),
         metal=metal,
+        abdomen=find_abdomen(mask),
     )
+
+
+def find_bands(
+    film: NDArray[np.float32],
+    border: Border,
+    smooth: NDArray[np.float32],
+    first: float,
+    spacing: float,
+) -> tuple[NDArray[np.float32], int, int]:
+    """Bands [B, h, w] of the detail of that part of `film` [N, N] which an edit can reach, and its top and left."""
+    side = film.shape[0]
+    reach = ndimage.maximum_filter1d(border.edge + room(border), ANGLES // 20, mode="wrap") + FAR * side
+    top, bottom, left, right = part_of(side, border, reach)
+    detail = np.empty((bottom - top, right - left), dtype=np.float32)
+    for rows, columns, radius, position in near_pixels(side, border, reach):
+        place = np.clip((radius - at(border.edge, position) - first) / spacing, 0, smooth.shape[1] - 1)
+        layer = ndimage.map_coordinates(smooth, [position, place], order=1, mode="grid-wrap")
+        detail[rows - top, columns - left] = film[rows, columns] - layer
+    bands = np.empty((len(BANDS), *detail.shape), dtype=np.float32)
+    for band, sigma in zip(bands, BANDS, strict=True):
+        coarser = blur(detail, sigma * side)
+        np.subtract(detail, coarser, out=band)
+        detail = coarser
+    return bands, top, left
+
+
+def blur(picture: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """A Gaussian, where it is wide by three means in a row, which take as long whatever its width."""
+    if sigma < WIDE_BLUR:
+        return np.asarray(ndimage.gaussian_filter(picture, sigma, mode="nearest", truncate=3.0))
+    for _ in range(3):
+        picture = ndimage.uniform_filter(picture, int(np.sqrt(4 * sigma**2 + 1)) | 1, mode="nearest")
+    return picture
+
+
+def strength_of(
+    band: NDArray[np.float32],
+    places: tuple[NDArray[np.floating], NDArray[np.floating]],
+    seen: NDArray[np.floating],
+    across: float,
+) -> NDArray[np.float32]:
+    """The RMS of a band about `places` [A, k], over `across` samples of a ray; devices count less.
+
+    What stands out at one place, such as a clip or a wire, must not make all that comes to lie there stand out.
+    """
+    size = np.abs(ndimage.map_coordinates(band, places, order=1, mode="nearest"))
+    power = np.square(np.minimum(size, OUTSTANDING * np.median(size, axis=0))) * seen
+    mean = ndimage.gaussian_filter1d(power, across, axis=1) / ndimage.gaussian_filter1d(seen, across, axis=1)
+    around = AROUND * ANGLES / EVERY_ANGLE / 360
+    return np.asarray(np.sqrt(ndimage.gaussian_filter1d(mean, around, axis=0, mode="wrap")), dtype=np.float32)
 
 
 def flatten(layer: NDArray[np.float64], offsets: NDArray[np.float64], side: int) -> NDArray[np.float64]:
@@ -109,6 +179,15 @@ def find_metal(film: NDArray[np.float32], heart: NDArray[np.bool_]) -> NDArray[n
     body = ndimage.binary_opening(ndimage.binary_closing(body, iterations=8), iterations=3)
     near = ndimage.binary_dilation(body, iterations=5).astype(np.float32)
     return np.asarray(ndimage.gaussian_filter(near, 1.0), dtype=np.float32)
+
+
+def find_abdomen(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """1 under the diaphragm [M, M]: there gas in the stomach is as dark as lung, and no heart grows over it."""
+    side, organs = len(mask), mask > 0
+    below = np.where(organs.any(axis=0), side - 1 - np.argmax(organs[::-1], axis=0), side)
+    lowest = ndimage.gaussian_filter1d(below.astype(np.float64), EVEN_BASE * side, mode="nearest")
+    depth = (np.arange(side)[:, None] - lowest) / (UNDER * side)
+    return smoothstep(np.clip(depth, 0, 1)).astype(np.float32)
 
 
 def sample(mask: NDArray[np.float32], side: int, border: Border, radius: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -178,20 +257,36 @@ def hermite(
 
 def move_layer(film: NDArray[np.float32], layer: Layer, move: Move) -> NDArray[np.float32]:
     """What the move changes of `film` [N, N], in grey; 0 where nothing moves."""
-    change = np.zeros_like(film)
+    change, gains = np.zeros_like(film), gains_of(layer, move)
     for rows, columns, radius, position in near_pixels(film.shape[0], layer.border, move.outside):
         edge, shift, inside, outside = (at(v, position) for v in (move.edge, move.shift, move.inside, move.outside))
         moves = (radius > inside) & (radius < outside) & (shift != 0)
         if moves.any():
             part = tuple(values[moves] for values in (radius, position, edge, shift, inside, outside))
             where = rows[moves], columns[moves]
-            change[where] = change_of(film[where], layer, film.shape[0], *part)
+            bands = layer.bands[:, where[0] - layer.top, where[1] - layer.left]
+            change[where] = change_of(film[where], bands, layer, gains, film.shape[0], *part)
     return change
+
+
+def gains_of(layer: Layer, move: Move) -> NDArray[np.float32]:
+    """What each band is multiplied by, less 1, where `Layer.strength` is: as strong as where the layer comes from."""
+    edge, shift, inside, outside = (v[::EVERY_ANGLE, None] for v in (move.edge, move.shift, move.inside, move.outside))
+    spacing = EVERY * layer.spacing
+    radius = np.maximum(edge + layer.first + np.arange(layer.strength.shape[2]) * spacing, 0)
+    source = np.where(shift != 0, source_radius(radius, edge, shift, inside, outside), radius)
+    place = np.clip((source - edge - layer.first) / spacing, 0, layer.strength.shape[2] - 1)
+    rows = np.broadcast_to(np.arange(len(edge))[:, None], place.shape)
+    there = [ndimage.map_coordinates(table, [rows, place], order=1, mode="nearest") for table in layer.strength]
+    ratio = np.stack(there) / np.maximum(layer.strength, 1e-6)
+    return np.asarray(np.clip(ratio, FAINTER, CLEARER) - 1, dtype=np.float32)
 
 
 def change_of(
     grey: NDArray[np.float32],
+    bands: NDArray[np.float32],
     layer: Layer,
+    gains: NDArray[np.float32],
     side: int,
     radius: NDArray[np.float32],
     position: NDArray[np.float32],
@@ -200,27 +295,27 @@ def change_of(
     inside: NDArray[np.float32],
     outside: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """The change of pixels [n] of the film, all of them within the reach of the move."""
+    """The change of pixels [n] of the film with `bands` [B, n], all of them within the reach of the move."""
 
-    def look(r: NDArray[np.floating]) -> NDArray[np.float32]:
-        place = np.clip((r - edge - layer.first) / layer.spacing, 0, layer.smooth.shape[1] - 1)
-        found = ndimage.map_coordinates(layer.smooth, [position, place], order=1, mode="grid-wrap")
+    def look(
+        table: NDArray[np.float32], r: NDArray[np.floating], angle_step: int = 1, step: int = 1
+    ) -> NDArray[np.float32]:
+        place = np.clip((r - edge - layer.first) / (step * layer.spacing), 0, table.shape[1] - 1)
+        found = ndimage.map_coordinates(table, [position / angle_step, place], order=1, mode="grid-wrap")
         return np.asarray(found, dtype=np.float32)
 
     source = source_radius(radius, edge, shift, inside, outside)
-    before = look(radius)
-    moved = look(source)
-    change = moved - before
-    ramp = NEAR * side
-    was, now = (np.clip((border - radius) / ramp + 0.5, 0, 1) for border in (edge, edge + shift))
-    covered, revealed = layer.faint - 1, min(1 / layer.faint - 1, MOST_REVEALED)
-    change = change + (grey - before) * np.where(now > was, covered * (now - was), revealed * (was - now))
-    scale = layer.metal.shape[0] / side
-    if layer.metal.size > 1:
-        angle = position * (2 * np.pi / ANGLES)
-        x = (layer.border.x + np.cos(angle) * radius + 0.5) * scale - 0.5
-        y = (layer.border.y + np.sin(angle) * radius + 0.5) * scale - 0.5
-        change = change * (1 - ndimage.map_coordinates(layer.metal, [y, x], order=1, mode="nearest"))
+    moved = look(layer.smooth, source)
+    change = moved - look(layer.smooth, radius)
+    for band, gain in zip(bands, gains, strict=True):
+        change += band * look(gain, radius, EVERY_ANGLE, EVERY)
+    angle = position * (2 * np.pi / ANGLES)
+    for left_alone in (layer.abdomen, layer.metal):
+        if left_alone.size > 1:
+            scale = left_alone.shape[0] / side
+            x = (layer.border.x + np.cos(angle) * radius + 0.5) * scale - 0.5
+            y = (layer.border.y + np.sin(angle) * radius + 0.5) * scale - 0.5
+            change = change * (1 - ndimage.map_coordinates(left_alone, [y, x], order=1, mode="nearest"))
     # What the heart grows over becomes no brighter than the heart.
     most = np.maximum(at(layer.inner, position), moved) + 2 * layer.detail
     grown = (shift > 0) & (radius > edge - NEAR / 2 * side)
@@ -232,15 +327,21 @@ def near_pixels(
     side: int, border: Border, outside: NDArray[np.float64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:
     """Rows, columns, radii and fractional angles of the pixels around the border's centre, some rows at a time."""
-    far = float(outside.max()) + 2
-    top, bottom = max(int(border.y - far), 0), min(int(border.y + far) + 2, side)
-    left, right = max(int(border.x - far), 0), min(int(border.x + far) + 2, side)
+    top, bottom, left, right = part_of(side, border, outside)
     at_once = max(BAND // max(right - left, 1), 1)
     for start in range(top, bottom, at_once):
         rows, columns = np.mgrid[start : min(start + at_once, bottom), left:right]
         y, x = rows - border.y, columns - border.x
         angle = np.mod(np.arctan2(y, x), 2 * np.pi) * (ANGLES / (2 * np.pi))
         yield rows, columns, np.hypot(y, x).astype(np.float32), angle.astype(np.float32)
+
+
+def part_of(side: int, border: Border, outside: NDArray[np.float64]) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of the part of the square that `outside` [ANGLES] encloses."""
+    down, across = border.y + np.sin(angles()) * outside, border.x + np.cos(angles()) * outside
+    top, bottom = max(int(down.min()) - 2, 0), min(int(down.max()) + 4, side)
+    left, right = max(int(across.min()) - 2, 0), min(int(across.max()) + 4, side)
+    return top, bottom, left, right
 
 
 def at(values: NDArray[np.float64], position: NDArray[np.float32]) -> NDArray[np.float32]:

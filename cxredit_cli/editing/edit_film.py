@@ -19,7 +19,7 @@ from cxredit_cli.anatomy.outlines import clean, resize, segment
 from cxredit_cli.editing.cardiac_layer import find_layer, move_layer, plan_move
 from cxredit_cli.editing.film_refusals import Evidence, refusal
 from cxredit_cli.editing.heart_border import Border, find_border
-from cxredit_cli.networks.anatomy import HEART, AnatomyNetwork
+from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.storage.directions import Carried
 
 MASKS = 512  # side of the outlines
@@ -96,10 +96,10 @@ def edit_film(
         return FilmEdits(refused, kind, evidence.film_ctr, evidence.reconstruction_ctr)
     border = find_border(reduce(film, SNAPPED), masks, strengths)
     at_own_size = border.scaled(side / min(side, SNAPPED))
-    heart = masks[0] == HEART
     steered = reduce(film, STEERED)
-    gains, ctrs = steer(network, steered, border.scaled(steered.shape[0] / min(side, SNAPPED)), heart, evidence, wanted)
-    layer = find_layer(film, at_own_size, heart)
+    at_this_size = border.scaled(len(steered) / min(side, SNAPPED))
+    gains, ctrs = steer(network, steered, at_this_size, masks[0], evidence, wanted)
+    layer = find_layer(film, at_own_size, masks[0])
     made = []
     for strength, gain, ctr in zip(wanted, gains, ctrs, strict=True):
         why = refusal(evidence, at_own_size, layer, strength, gain, ctr, side) if strength else ""
@@ -114,7 +114,7 @@ def steer(
     network: AnatomyNetwork,
     film: NDArray[np.float32],
     border: Border,
-    heart: NDArray[np.bool_],
+    mask: NDArray[np.uint8],
     evidence: Evidence,
     wanted: Sequence[float],
 ) -> tuple[list[float], list[float]]:
@@ -122,7 +122,7 @@ def steer(
 
     All strengths are measured together, ROUNDS times, on a `film` [n, n] that is no larger than the network needs.
     """
-    layer = find_layer(film, border, heart)
+    layer = find_layer(film, border, mask)
     gains = [1.0] * len(wanted)
     ctrs = [evidence.film_ctr] * len(wanted)
     for turn in range(ROUNDS + 1):

@@ -51,7 +51,7 @@ def apply_to_codes(
     """
     progress = progress or SilentProgress()
     progress.start("Editing", len(codes))
-    with EditRun(model, options, output, processes) as run:
+    with EditRun(model, options, output, len(codes), processes) as run:
         for rows in processes.rounds(len(codes), options.batch):
             subjects = _subjects(model, codes, rows, run, films)
             waiting = {s.stem for s in subjects if not run.is_done(s.stem, s.recipe)}
@@ -68,15 +68,17 @@ def _subjects(
 ) -> list[Subject]:
     """What is to be edited of some rows of a file of codes."""
     header, some = codes.header, slice(rows.start, rows.stop)
-    originals, noise, tuning = codes.originals(some), codes.noise(some), codes.tuning(some)
+    w, originals = codes.some(some), codes.originals(some)
+    noise, tuning = codes.noise(some), codes.tuning(some)
     names = codes.source[some]
     identities = [digest([name, digest(original.tobytes())]) for name, original in zip(names, originals, strict=True)]
-    stems = run.names([(Source(Path(name)).stem, own) for name, own in zip(names, identities, strict=True)])
+    given = zip(names, identities, rows, strict=True)
+    stems = run.names([(Source(Path(name)).stem, identity, row) for name, identity, row in given])
     subjects = []
     for index, row in enumerate(rows):
         fitted = None if noise is None else [torch.from_numpy(layer[index])[None] for layer in noise]
         inverted = [
-            digest(codes.w[row].tobytes()),
+            digest(w[index].tobytes()),
             *(digest(layer.numpy().tobytes()) for layer in fitted or []),
             *([] if tuning is None else [digest(tuning[index].tobytes())]),
             *([codes.suspect[row]] if codes.suspect[row] else []),
@@ -88,7 +90,7 @@ def _subjects(
                 identity=identities[index],
                 recipe=_recipe(model, run.options, inverted),
                 original=originals[index],
-                w=torch.from_numpy(codes.w[row]),
+                w=torch.from_numpy(w[index]),
                 noise=fitted,
                 tuning=None if tuning is None else torch.from_numpy(tuning[index]),
                 psnr=float(codes.psnr[row]),
@@ -129,9 +131,10 @@ def apply_to_images(
     numbered = list(enumerate(sources))
     read = read_all if door is None else door.read
     progress.start("Inverting and editing", len(sources))
-    with EditRun(model, options, output, processes) as run:
+    with EditRun(model, options, output, len(sources), processes) as run:
         for part in processes.rounds(len(sources), options.batch):
             readable: list[tuple[Source, str, NDArray[np.uint16]]] = []  # source, identity, pixels
+            places = []
             unreadable = []
             for index, content, reading in read(numbered[part.start : part.stop], side, inversion.fit, bits=16):
                 source = sources[index]
@@ -141,7 +144,9 @@ def apply_to_images(
                 pixels = np.frombuffer(content, dtype=np.uint16).reshape(side, side)
                 identity = digest([source.name, digest(_eight_bits(pixels).tobytes())])
                 readable.append((source, identity, pixels))
-            stems = run.names([(source.stem, identity) for source, identity, _ in readable])
+                places.append(index)
+            named = zip(readable, places, strict=True)
+            stems = run.names([(source.stem, identity, place) for (source, identity, _), place in named])
             waiting = [
                 (stem, *each) for stem, each in zip(stems, readable, strict=True) if not run.is_done(stem, recipe)
             ]
@@ -277,7 +282,7 @@ def _job(
     common = {
         "source": subject.source,
         "stem": subject.stem,
-        "sheet": f"{subject.stem}_sheet.png",
+        "sheet": f"{subject.stem}_sheet.png" if options.sheets else "",
         "psnr": "" if np.isnan(subject.psnr) else f"{subject.psnr:.3f}",
         "ssim": "" if np.isnan(subject.ssim) else f"{subject.ssim:.4f}",
         "direction": options.direction_text,

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cxredit_cli.editing.edited_folder import EditedFolder
+from cxredit_cli.editing.edited_folder import EditedFolder, Row
 from cxredit_cli.editing.goals import Goal
 from cxredit_cli.editing.worker_pool import Rows, Writers
 from cxredit_cli.editing.write_edits import Format, Labels, Native
@@ -30,6 +30,7 @@ class EditOptions:
     native: Native | None = None  # None: the generator's pictures alone
     anatomy: Path | None = None  # the network that outlines films, None for the bundled one
     jobs: int = 1  # processes that write
+    sheets: bool = True  # a contact sheet for each image
 
     @property
     def labels(self) -> list[str]:
@@ -51,11 +52,11 @@ class EditOptions:
 class ApplyReport:
     """What a run did."""
 
-    rows: list[dict[str, str]] = field(default_factory=list)  # of the manifest, for the images of this run
+    rows: list[Row] = field(default_factory=list)  # of the manifest, for the images of this run
     edited: int = 0  # images
     already_done: int = 0  # images that an earlier run had edited with the same parameters
-    missed: list[dict[str, str]] = field(default_factory=list)  # rows whose CTR is not within the goal's tolerance
-    refused: list[dict[str, str]] = field(default_factory=list)  # rows of edits that could not be carried to the film
+    missed: list[Row] = field(default_factory=list)  # rows whose CTR is not within the goal's tolerance
+    refused: list[Row] = field(default_factory=list)  # rows of edits that could not be carried to the film
     failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
     suspects: list[Suspect] = field(default_factory=list)  # of the images of this run
 
@@ -74,10 +75,12 @@ class Done:
 class EditRun:
     """A folder that the processes of a run fill together; the first keeps its manifest and the report."""
 
-    def __init__(self, model: Model, options: EditOptions, output: Path, processes: Processes) -> None:
+    def __init__(self, model: Model, options: EditOptions, output: Path, images: int, processes: Processes) -> None:
+        """Begin on `images` in all."""
         self.options, self.processes = options, processes
-        self.folder = EditedFolder(output)
-        labels = Labels(output, options.format, model.name, options.direction_text, options.layers_text)
+        self.folder = EditedFolder(output, images, options.sheets)
+        text = (model.name, options.direction_text, options.layers_text)
+        labels = Labels(output, options.sheets, options.format, *text)
         self.writers = Writers(labels, options.native, options.anatomy, options.jobs, self._written)
         self._waiting: list[Rows] = []  # of this process, for the first one's manifest
         self._report, self._known = ApplyReport(), list[tuple[str, str]]()
@@ -91,13 +94,13 @@ class EditRun:
         self.writers.__exit__(kind, error, trace)
         self.folder.__exit__(kind, error, trace)
 
-    def names(self, images: Sequence[tuple[str, str]]) -> list[str]:
-        """A stem for each of this process's next images, given by the stem of its file and its identity.
+    def names(self, images: Sequence[tuple[str, str, int]]) -> list[str]:
+        """A stem for each of this process's next images: the stem of its file, its identity, its place among all.
 
         Names are given in the order of all images, whoever works on them, so each process hears of all.
         """
         named = [
-            [self.folder.stem_for(stem, identity) for stem, identity in part]
+            [self.folder.stem_for(stem, identity, number) for stem, identity, number in part]
             for part in self.processes.exchange(list(images))
         ]
         return named[self.processes.rank]

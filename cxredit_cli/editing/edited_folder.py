@@ -4,7 +4,8 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -37,20 +38,50 @@ COLUMNS = (
 )
 
 
+PLACES = {name: place for place, name in enumerate(COLUMNS)}
+A_FOLDER = 1000  # images: of more, each so many lie in a folder of their own
+
+
+class Row(Mapping[str, str]):
+    """A row of the manifest, for hundreds of thousands in memory: a third of a dictionary, beside its texts."""
+
+    __slots__ = ("cells",)
+
+    def __init__(self, cells: Sequence[str], before: "Row | None" = None) -> None:
+        """`cells` by COLUMNS; those that are as in the row `before` are held once."""
+        known = cells if before is None else before.cells
+        self.cells: tuple[str, ...] = tuple(old if old == new else new for old, new in zip(known, cells, strict=True))
+
+    def __getitem__(self, name: str) -> str:
+        return self.cells[PLACES[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COLUMNS)
+
+    def __len__(self) -> int:
+        return len(COLUMNS)
+
+
 class EditedFolder:
     """Files `<stem>_<strength>.<suffix>`, `<stem>_sheet.png` and manifest.csv in one folder.
 
-    A row is appended once its file is in place, so that what a killed run has done is known; the last row of a file
-    counts, and `finish` leaves one row a file. Several processes may look; one of them adds rows and finishes.
+    Of more than A_FOLDER images those lie in folders 000, 001, ..., which their stems then begin with. A row is
+    appended once its file is in place, so that what a killed run has done is known; the last row of a file counts, and
+    `finish` leaves one row a file. Several processes may look; one of them adds rows and finishes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, images: int = 1, sheets: bool = True) -> None:
+        """`images` are how many there are to edit; without `sheets` an image is done when its edits are."""
         self.folder = folder
         self.manifest = folder / "manifest.csv"
         folder.mkdir(parents=True, exist_ok=True)
-        self._rows: dict[str, dict[str, str]] = {}
-        self._by_edit: dict[tuple[str, str], list[str]] = {}
-        self._stems: dict[str, str] = {}
+        self._divided, self._sheets = images > A_FOLDER, sheets
+        self._rows: dict[str, Row] = {}
+        self._files = defaultdict[str, list[str]](list)  # of each stem: keys of its rows
+        self._stems: dict[str, str] = {}  # of each identity
+        self._taken: set[str] = set()  # stems
+        self._numbers: dict[str, int] = {}  # that were last given to equal stems
+        self._last: Row | None = None
         for row in self._read():
             self._remember(row)
         self._file: TextIO | None = None
@@ -62,24 +93,31 @@ class EditedFolder:
         if self._file is not None:
             self._file.close()
 
-    def stem_for(self, stem: str, identity: str) -> str:
-        """The name for one original: `stem`, or `stem-2`, `stem-3`, ... where another original has it already."""
-        number, candidate = 1, stem
-        while self._stems.get(candidate, identity) != identity:
-            number += 1
-            candidate = f"{stem}-{number}"
-        self._stems[candidate] = identity
-        return candidate
+    def stem_for(self, stem: str, identity: str, number: int = 0) -> str:
+        """The name for one original, the `number`th: `stem`, or `stem-2`, ... where another original has it already.
+
+        An original that the manifest knows keeps its name.
+        """
+        if identity not in self._stems:
+            whole = f"{number // A_FOLDER:03d}/{stem}" if self._divided else stem
+            count, candidate = self._numbers.get(whole, 1), whole
+            while candidate in self._taken:
+                count += 1
+                candidate = f"{whole}-{count}"
+            self._numbers[whole] = count
+            self._taken.add(candidate)
+            self._stems[identity] = candidate
+        return self._stems[identity]
 
     def is_done(self, stem: str, labels: list[str], recipe: str) -> bool:
-        """Whether all edits of `stem` and its sheet are there, made by the same recipe."""
-        return self.sheet_path(stem).exists() and len(self.rows_of(stem, labels, recipe)) == len(labels)
+        """Whether all edits of `stem`, and its sheet where there are any, are there, made by the same recipe."""
+        return self._has_sheet(stem) and len(self.rows_of(stem, labels, recipe)) == len(labels)
 
     def labels_done(self, stem: str, recipe: str) -> list[str]:
         """The strengths, rising, of the edits of `stem` that are there with its sheet, made by the same recipe."""
-        if not self.sheet_path(stem).exists():
+        if not self._has_sheet(stem):
             return []
-        labels = [label for known, label in self._by_edit if known == stem]
+        labels = {self._rows[key]["strength"] for key in self._files.get(stem, [])}
         return sorted((label for label in labels if self.rows_of(stem, [label], recipe)), key=float)
 
     def edit_path(self, stem: str, label: str, suffix: str = ".png") -> Path:
@@ -92,26 +130,27 @@ class EditedFolder:
 
     def add_row(self, row: Mapping[str, Any]) -> None:
         """Add a row to the manifest; its file is in place."""
-        complete = {name: str(row.get(name, "")) for name in COLUMNS}
-        self._remember(complete)
+        cells = [str(row.get(name, "")) for name in COLUMNS]
+        self._remember(cells)
         if self._file is None:
             self._file = self._open()
-        _write_line(self._file, complete.values())
+        _write_line(self._file, cells)
         self._file.flush()
 
-    def rows_of(self, stem: str, labels: list[str], recipe: str) -> list[dict[str, str]]:
+    def rows_of(self, stem: str, labels: list[str], recipe: str) -> list[Row]:
         """The manifest's rows for those edits of one original that were made by a recipe and are still there."""
-        rows = [self._rows[key] for label in labels for key in self._by_edit.get((stem, label), [])]
-        return [row for row in rows if row["recipe"] == recipe and self._is_there(row)]
+        known = [self._rows[key] for key in self._files.get(stem, [])]
+        rows = [row for label in labels for row in known if row["strength"] == label and row["recipe"] == recipe]
+        return [row for row in rows if self._is_there(row)]
 
     def finish(self) -> None:
         """Rewrite the manifest with one row a file, in the order of names and strengths."""
         self.__exit__()
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
         present = (row for row in self._rows.values() if self._is_there(row))
-        writer.writerows(sorted(present, key=lambda row: (row["stem"], float(row["strength"]))))
+        writer.writerows(row.cells for row in sorted(present, key=lambda row: (row["stem"], float(row["strength"]))))
         write_text(self.manifest, text.getvalue())
 
     def _open(self) -> TextIO:
@@ -124,28 +163,35 @@ class EditedFolder:
             file.write("\n")  # the line that a kill cut off
         return file
 
-    def _read(self) -> list[dict[str, str]]:
+    def _has_sheet(self, stem: str) -> bool:
+        return not self._sheets or self.sheet_path(stem).exists()
+
+    def _read(self) -> Iterator[list[str]]:
+        """The cells of the rows that are whole."""
         if not self.manifest.exists() or self.manifest.stat().st_size == 0:
-            return []
+            return
         with self.manifest.open(newline="", encoding="utf-8", errors="replace") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
+            reader = csv.reader(file)
+            if tuple(next(reader, ())) != COLUMNS:
                 raise InputError(
                     f"{self.manifest} is no manifest of this version of cxredit; move it away, or choose another "
                     "folder with -o."
                 )
-            rows = [row for row in reader if None not in row and None not in row.values()]
-        return [row for row in rows if row["recipe"] and _is_number(row["strength"])]
+            for cells in reader:
+                if len(cells) == len(COLUMNS) and cells[PLACES["recipe"]] and _is_number(cells[PLACES["strength"]]):
+                    yield cells
 
     def _is_there(self, row: Mapping[str, str]) -> bool:
         return not row["file"] or (self.folder / row["file"]).exists()
 
-    def _remember(self, row: dict[str, str]) -> None:
-        key, edit = row["file"] or f"{row['stem']}_{row['strength']}", (row["stem"], row["strength"])
+    def _remember(self, cells: Sequence[str]) -> None:
+        row = self._last = Row(cells, self._last)
+        key = row["file"] or f"{row['stem']}_{row['strength']}"
         if key not in self._rows:
-            self._by_edit.setdefault(edit, []).append(key)
+            self._files[row["stem"]].append(key)
         self._rows[key] = row
-        self._stems[row["stem"]] = row["identity"]
+        self._stems[row["identity"]] = row["stem"]
+        self._taken.add(row["stem"])
 
 
 def _write_line(file: TextIO, values: Any) -> None:

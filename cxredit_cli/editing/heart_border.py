@@ -18,6 +18,7 @@ Floats = NDArray[np.floating]
 CENTRE = 0.4  # of the heart's width, from the image's left: near the spine, where hearts grow from
 LOW = 0.66  # of the heart's height from its top: rays to the apex run along the diaphragm, not across it
 SNAP = 24 / 1024  # of the side: how far the network's border may be from the film's own
+FINE = 5 / 1024  # how far it then follows the border's own small bends, which belong to the heart and move with it
 STIFFNESS = 0.3  # of the snapped border, in units of its mean gradient a step sideways
 LUNG_SHARE = 0.4  # of lung just outside the border, from which on the border moves in full
 # Degrees from the top at which the move fades in, at the patient's right and left: great vessels stay where they are.
@@ -73,6 +74,7 @@ def find_border(film: NDArray[np.float32], masks: NDArray[np.uint8], strengths: 
     outlined = turn(radii[0], 3) * scale
     blurred = ndimage.gaussian_filter(film, film.shape[0] / 512, mode="nearest", truncate=3.0)
     edge = snap(blurred, x, y, outlined, max(round(film.shape[0] * SNAP), 2))
+    edge = follow(film, x, y, edge)
     away = film.shape[0] * np.array([-0.012, 0.012])
     inside, outside = rays(blurred, x, y, edge[:, None] + away).T
     return Border(x, y, edge, outlined, shift * scale, smoothstep(share), chest * scale, turn(inside - outside, 3))
@@ -97,8 +99,15 @@ def room(border: Border) -> NDArray[np.float64]:
     return np.asarray(np.maximum(0.97 * border.chest - border.edge, 0.02 * border.edge.mean()), dtype=np.float64)
 
 
+def follow(film: NDArray[np.float32], x: float, y: float, edge: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The border [ANGLES] with the small bends that `film` [N, N] has of it."""
+    side = film.shape[0]
+    blurred = ndimage.gaussian_filter(film, side / 1024, mode="nearest", truncate=3.0)
+    return snap(blurred, x, y, edge, max(round(side * FINE), 1), even=0.5)
+
+
 def snap(
-    picture: NDArray[np.float32], x: float, y: float, radius: NDArray[np.float64], half: int
+    picture: NDArray[np.float32], x: float, y: float, radius: NDArray[np.float64], half: int, even: float = 1.5
 ) -> NDArray[np.float64]:
     """Move the closed curve `radius` [ANGLES] onto the strongest step from bright to dark within `half` pixels.
 
@@ -106,7 +115,7 @@ def snap(
     middle is kept, so that the curve closes.
     """
     offsets = np.arange(-half, half + 1.0)
-    gradient = turn(-np.gradient(rays(picture, x, y, radius[:, None] + offsets), axis=1), 1.5)
+    gradient = turn(-np.gradient(rays(picture, x, y, radius[:, None] + offsets), axis=1), even)
     once = -gradient / (np.abs(gradient).mean() + 1e-9) + 0.3 * (offsets / half) ** 2
     cost = np.tile(once, (2, 1))
     best, came = cost[0], np.zeros(cost.shape, dtype=np.int64)
@@ -121,7 +130,7 @@ def snap(
     for row in range(len(cost) - 1, 0, -1):
         path[row - 1] = came[row][path[row]]
     middle = np.concatenate([path[ANGLES : ANGLES + ANGLES // 2], path[ANGLES // 2 : ANGLES]])
-    return np.asarray(radius + turn(offsets[middle], 1.5), dtype=np.float64)
+    return np.asarray(radius + turn(offsets[middle], even), dtype=np.float64)
 
 
 def reach(organ: NDArray[np.bool_], x: float, y: float) -> NDArray[np.float64]:

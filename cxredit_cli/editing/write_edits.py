@@ -55,6 +55,7 @@ class Labels:
     """What the files say of themselves."""
 
     folder: Path
+    sheets: bool
     format: Format
     model: str
     direction: str
@@ -86,7 +87,7 @@ class Job:
 def write_edits(
     job: Job, labels: Labels, native: Native | None, network: AnatomyNetwork | None
 ) -> list[dict[str, Any]]:
-    """Write the edits of one image, then its sheet; returns the rows of the manifest.
+    """Write the edits of one image, then its sheet where one is wanted; returns the rows of the manifest.
 
     With `native`, edits are carried over to the film by `network`.
     """
@@ -117,7 +118,8 @@ def write_edits(
         else:
             panels.append(_panel(row, film.pixels + change, change, "edit - film"))  # type: ignore[union-attr]
         rows.append(row)
-    _write_sheet(job, labels, panels, [row["strength"] for row in rows], film)
+    if labels.sheets:
+        _write_sheet(job, labels, panels, [row["strength"] for row in rows], film)
     return rows
 
 
@@ -159,7 +161,7 @@ def _write_native(
     except UneditableFilmError as error:
         return None, str(error)
     row |= {
-        "file": path.name,
+        "file": path.relative_to(labels.folder).as_posix(),
         "carried": carried.kind,
         "ctr": _ratio(edit.ctr),
         "mean_abs_change": f"{np.abs(change).mean():.5f}",
@@ -179,7 +181,11 @@ def _write_generated(job: Job, labels: Labels, number: int, row: dict[str, Any],
     else:
         path = labels.folder / f"{job.stem}_{label}{suffix}.png"
         write_png(path, picture, provenance.edited(labels.model, job.source, labels.direction, label, labels.layers))
-    row |= {"file": path.name, "mean_abs_change": f"{change.mean():.5f}", "max_abs_change": f"{change.max():.5f}"}
+    row |= {
+        "file": path.relative_to(labels.folder).as_posix(),
+        "mean_abs_change": f"{change.mean():.5f}",
+        "max_abs_change": f"{change.max():.5f}",
+    }
 
 
 def _panel(row: dict[str, Any], picture: NDArray[np.float32], change: NDArray[np.float32], what: str) -> Panel:

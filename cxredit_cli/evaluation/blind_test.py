@@ -76,12 +76,17 @@ def blind_test(
             "additive": film + add_residual(film, pictures[index] - pictures[zero]),
             "pasted": paste(network, film, pictures[index]),
         }
-        taken = {name: border_patches(network, picture, seed + number) for name, picture in made.items()}
+        taken = {name: border_patches(network, as_written(picture), seed + number) for name, picture in made.items()}
         if all(part is not None for part in taken.values()):
             patients.append(patient)
             for name, part in taken.items():
                 patches[name].append(np.asarray(part))
     return [tell_apart(name, patches["untouched"], patches[name], patients, folds, seed) for name in METHODS]
+
+
+def as_written(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`picture` in the 256 greys of a file: else an untouched film is told by its whole greys."""
+    return np.asarray(np.round(np.clip(picture, 0, 1) * 255) / 255, dtype=np.float32)
 
 
 def choose_strength(

@@ -18,6 +18,7 @@ from PIL import Image
 from cxredit_cli.anatomy.measures import FIGURES, Anatomy, measure_segmentation
 from cxredit_cli.anatomy.outlines import MASK_SIDE, clean, segment
 from cxredit_cli.atomic import write_text
+from cxredit_cli.editing.edited_folder import A_FOLDER
 from cxredit_cli.errors import InputError
 from cxredit_cli.figures.outlines import OUTLINED, SIDE, outlined, outlined_text
 from cxredit_cli.figures.sheets import save_png
@@ -342,15 +343,17 @@ def _number(value: float) -> str:
 
 
 def _unique(stems: Sequence[str]) -> list[str]:
-    """Names for files that no two of them share, whatever the case of their letters."""
-    taken, unique = set[str](), list[str]()
-    for stem in stems:
-        name, number = stem, 1
+    """File names that no two share, whatever the case of their letters; of many each A_FOLDER has a folder."""
+    taken, numbers, unique = set[str](), dict[str, int](), list[str]()  # numbers that were last given to equal stems
+    for place, stem in enumerate(stems):
+        number = numbers.get(stem.casefold(), 1)
+        name = stem if number == 1 else f"{stem}_{number}"
         while name.casefold() in taken:
             number += 1
             name = f"{stem}_{number}"
+        numbers[stem.casefold()] = number
         taken.add(name.casefold())
-        unique.append(name)
+        unique.append(f"{place // A_FOLDER:03d}/{name}" if len(stems) > A_FOLDER else name)
     return unique
 
 

@@ -7,10 +7,12 @@ import numpy as np
 
 from cxredit_cli.anatomy.measures import Anatomy, measure_images
 from cxredit_cli.directions.from_labels import control_columns, find_labelled_direction
+from cxredit_cli.latent.code_batch import take_originals
 from cxredit_cli.metrics.rank_statistics import auc_interval, roc_auc
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress
-from cxredit_cli.separability.cohort import Cohort, choose_cohort, originals
+from cxredit_cli.separability.code_rows import CodeRows
+from cxredit_cli.separability.cohort import Cohort, choose_cohort
 from cxredit_cli.separability.lda import lda
 from cxredit_cli.storage.codes import Codes
 from cxredit_cli.storage.labels import LabelTable
@@ -34,7 +36,9 @@ def evaluate_separability(
     with `controls` what is left when they are taken out.
     """
     cohort = choose_cohort(codes.source, table, *labels)
-    found = lda(codes.w[cohort.rows], cohort.positive, cohort.patients, folds, permutations, seed, progress)
+    found = lda(
+        CodeRows.in_file(codes, cohort.rows), cohort.positive, cohort.patients, folds, permutations, seed, progress
+    )
     section: dict[str, Any] = {
         **{"codes": str(codes.path), "method": codes.header.method, "space": codes.header.space},
         **{"positive": labels[0], "negative": labels[1], "patients_known": cohort.patients_known},
@@ -50,7 +54,7 @@ def evaluate_separability(
 
 def _ctr_alone(codes: Codes, cohort: Cohort, judge: AnatomyNetwork, seed: int, batch: int) -> dict[str, Any] | None:
     """ROC AUC of the CTR of the originals; None where too few have plausible outlines."""
-    found = Anatomy.join([measure_images(judge, images, batch) for images in originals(codes, cohort, batch)])
+    found = Anatomy.join([measure_images(judge, images, batch) for images in take_originals(codes, cohort.rows, batch)])
     values = np.where(found.plausible, found.ctr, np.nan)
     known = np.isfinite(values)
     positive = cohort.positive[known]

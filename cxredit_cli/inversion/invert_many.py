@@ -98,8 +98,9 @@ def invert_to_file(
     report, side = InvertReport(), model.generator.resolution
     candidates = None
     shown: list[tuple[torch.Tensor, torch.Tensor]] = []  # images and their reconstructions
-    with CodesWriter(output, options.header(model), expected=len(targets)) as writer:
+    with CodesWriter(output, options.header(model)) as writer:
         waiting = [target for target in targets if target.name not in writer.done_sources]
+        writer.make_room(len(waiting))
         held = [target for target in targets if target.name in writer.done_sources]
         _check_held(held, writer, side, options, report, door)
         report.already_done = len(held) - len(report.failed)

@@ -80,7 +80,8 @@ def merge(parts: Sequence[Path], output: Path) -> int:
                 writer.check_same(part.path, replace(part.header, shard=""))
                 for start in range(0, len(part), AT_ONCE):
                     rows = slice(start, min(start + AT_ONCE, len(part)))
-                    originals, noise, tuning = part.originals(rows), part.noise(rows), part.tuning(rows)
+                    w, originals = part.some(rows), part.originals(rows)
+                    noise, tuning = part.noise(rows), part.tuning(rows)
                     new = []
                     for place, name in enumerate(part.source[rows]):
                         if name not in writer.done_sources:
@@ -90,7 +91,7 @@ def merge(parts: Sequence[Path], output: Path) -> int:
                     if new:
                         writer.append(
                             [part.source[start + place] for place in new],
-                            part.w[rows][new],
+                            w[new],
                             part.psnr[rows][new],
                             part.ssim[rows][new],
                             originals[new],

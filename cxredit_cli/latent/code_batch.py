@@ -1,9 +1,11 @@
 """Codes of a file with all that goes with them, as tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cxredit_cli.storage.codes import Codes, Rows
@@ -32,4 +34,11 @@ def take_codes(codes: Codes, rows: Rows) -> CodeBatch:
     tuning = None if deltas is None else torch.from_numpy(deltas)
     header = codes.header
     how = f"{header.method}, {header.space}" + (f", {header.steps} steps" if header.steps else "")
-    return CodeBatch(torch.from_numpy(codes.w[rows]), noise, tuning, f"{how} ({codes.path})")
+    return CodeBatch(torch.from_numpy(codes.some(rows)), noise, tuning, f"{how} ({codes.path})")
+
+
+def take_originals(codes: Codes, rows: NDArray[np.int64], batch: int) -> Iterator[Tensor]:
+    """What was inverted, [n, 1, R, R] in [-1, 1], `batch` of some codes at a time."""
+    for start in range(0, len(rows), batch):
+        stored = codes.originals(rows[start : start + batch])
+        yield torch.from_numpy(stored.astype(np.float32))[:, None] / 127.5 - 1

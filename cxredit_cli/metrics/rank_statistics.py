@@ -8,6 +8,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 Z_95 = 1.959964
+AT_ONCE = 1 << 22  # numbers that are in memory together
 
 
 def roc_auc(scores: Floats, positive: Bools) -> Floats:
@@ -33,8 +34,9 @@ def auc_interval(
     count = int(patients.max()) + 1
     rng = np.random.default_rng(seed)
     areas = []
-    for first in range(0, samples, 250):
-        drawn = rng.multinomial(count, np.full(count, 1 / count), size=min(250, samples - first))
+    step = max(AT_ONCE // len(scores), 1)
+    for first in range(0, samples, step):
+        drawn = rng.multinomial(count, np.full(count, 1 / count), size=min(step, samples - first))
         weights = drawn[:, patients].astype(np.float64)
         positives = np.add.reduceat(weights * positive, starts, axis=1)
         negatives = np.add.reduceat(weights * ~positive, starts, axis=1)
@@ -69,19 +71,26 @@ def permute_patients(
     random order. Every labelling keeps both classes in the training part of every stratum.
     """
     rng = np.random.default_rng(seed)
-    rows = [np.flatnonzero(patients == patient) for patient in range(int(patients.max()) + 1)]
-    stratum = np.array([strata[members[0]] for members in rows])
-    groups = [np.flatnonzero(stratum == value) for value in np.unique(stratum)]
+    order = np.argsort(patients, kind="stable")
+    rows = np.split(order, np.flatnonzero(np.diff(patients[order])) + 1)
+    share = np.bincount(patients, positive) / np.bincount(patients)
+    value, mixed = share == 1, (share > 0) & (share < 1)
+    part, sizes = np.unique(strata, return_inverse=True, return_counts=True)[1:]
+    stratum = part[[members[0] for members in rows]]
+    groups = [np.flatnonzero(stratum == index) for index in range(len(sizes))]
     result = np.empty((permutations, len(positive)), dtype=np.bool_)
-    for index in range(permutations):
-        labels = result[index]
+    donors = np.empty(len(rows), dtype=np.int64)
+    for labels in result:
         while True:
+            given = list[tuple[NDArray[np.int64], Bools]]()
             for group in groups:
-                for taker, donor in zip(group, rng.permutation(group), strict=True):
-                    given = positive[rows[donor]]
-                    if given.min() != given.max():
-                        given = rng.permutation(given)
-                    labels[rows[taker]] = np.resize(given, len(rows[taker]))
-            if all(len(np.unique(labels[strata != value])) == 2 for value in np.unique(strata)):
+                donors[group] = rng.permutation(group)
+                for taker in group[mixed[donors[group]]]:
+                    given.append((rows[taker], rng.permutation(positive[rows[donors[taker]]])))
+            labels[:] = value[donors][patients]
+            for members, classes in given:
+                labels[members] = np.resize(classes, len(members))
+            elsewhere = labels.sum() - np.bincount(part, labels)
+            if ((elsewhere > 0) & (elsewhere < len(labels) - sizes)).all():
                 break
     return result

@@ -1,16 +1,13 @@
 """Which codes are of the one class, which of the other, and which are left out and why."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cxredit_cli.errors import InputError
-from cxredit_cli.storage.codes import Codes
 from cxredit_cli.storage.labels import AMBIGUOUS, LabelTable
 
 
@@ -77,10 +74,3 @@ def choose_cohort(sources: Sequence[str], table: LabelTable, positive: str, nega
         table_rows=table_rows,
         patients_known=any(row.patient_id not in ("", row.name) for row in table.rows),
     )
-
-
-def originals(codes: Codes, cohort: Cohort, batch: int) -> Iterator[Tensor]:
-    """What was inverted, [n, 1, R, R] in [-1, 1], `batch` codes of the cohort at a time."""
-    for start in range(0, len(cohort.rows), batch):
-        stored = codes.originals(cohort.rows[start : start + batch])
-        yield torch.from_numpy(stored.astype(np.float32))[:, None] / 127.5 - 1

@@ -1,10 +1,11 @@
 """Whether a disease is a direction of the latent space: in-sample separation, and what is left of it on other patients.
 
 In sample any labels separate when there are about as many dimensions as codes, so the held-out figures, and what random
-labels give on the same codes, always stand beside it.
+labels give on the same codes, always stand beside it. Codes are read a part at a time (`code_rows`); what is held
+of all of them at once is one number for each labelling.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 
 from cxredit_cli.metrics.rank_statistics import auc_interval, permute_patients, roc_auc
 from cxredit_cli.progress import Progress, SilentProgress
+from cxredit_cli.separability.code_rows import CodeRows, Moments
 from cxredit_cli.separability.discriminant import Bools, Floats, PrincipalBasis, fit_classical, fit_shrinkage
 from cxredit_cli.separability.folds import assign_folds
 
-CHUNK = 128  # labellings at a time, so that memory does not grow with the number of permutations
+AT_ONCE = 1 << 22  # projections that are looked at together: as many labellings as have so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def separation(projections: Floats, positive: Bools) -> Floats:
 
 
 def lda(
-    codes: NDArray[np.floating],
+    codes: NDArray[np.floating] | CodeRows,
     positive: Sequence[bool] | Bools,
     patients: Sequence[str],
     folds: int = 5,
@@ -87,8 +89,8 @@ def lda(
     when a class has fewer patients than folds.
     """
     progress = progress or SilentProgress()
-    x = np.asarray(codes, dtype=np.float64).reshape(len(codes), -1)
-    dimensions = x.shape[1]
+    x = CodeRows.of(codes)
+    dimensions = x.dimensions
     labels = np.asarray(positive, dtype=np.bool_)
     patient = np.unique(np.asarray(patients), return_inverse=True)[1].astype(np.int64)
     fold = assign_folds(labels, patient, folds, seed)
@@ -96,22 +98,30 @@ def lda(
     every = np.concatenate([labels[None], null])  # row 0 is the truth
 
     progress.start("Separating", folds + 1, unit="fold")
-    basis = PrincipalBasis.of(x)
-    x = basis.coordinates(x)  # no more columns than codes from here on; lengths and angles stay
-    in_sample = np.concatenate(
-        [separation(fit_classical(x, basis.variances, part).project(x), part) for part in _chunks(every)]
-    )
+    moments, vectors = None, np.empty((0, 0))
+    if len(x) > dimensions:
+        moments = Moments.of(x, x.mean())
+        basis = PrincipalBasis.of_moments(moments.copy())
+    else:
+        first = PrincipalBasis.of(x)
+        vectors = first.vectors
+        x = CodeRows.of(first.coordinates(x.all()))  # no more columns than codes; lengths and angles stay
+        basis = PrincipalBasis(np.zeros(x.dimensions), np.eye(x.dimensions), first.variances)
+    classical = fit_classical(x, basis, every).project(x)
+    in_sample, in_sample_projections = _by_parts(separation, classical, every), classical[0].copy()
+    del classical
+    final = fit_shrinkage(x, basis, labels[None], dimensions)
+    axis = final.axes[0] if moments is not None else vectors @ final.axes[0]
+    unscaled = x.project(final.axes)[0]
+    del basis
     progress.advance(1)
     held_out = np.empty(every.shape)
     for index in range(folds):
-        held_out[:, fold == index] = _project_held_out(x, every, fold != index, dimensions)
+        held_out[:, fold == index] = _project_held_out(x, every, fold != index, dimensions, moments)
         progress.advance(index + 2)
     progress.finish()
 
-    final = fit_shrinkage(x, basis.variances, labels[None], dimensions)
-    axis = basis.vectors @ final.axes[0]
-    unscaled = x @ final.axes[0]
-    areas, separations = roc_auc(held_out, every), separation(held_out, every)
+    areas, separations = _by_parts(roc_auc, held_out, every), _by_parts(separation, held_out, every)
     return Separability(
         positives=int(labels.sum()),
         negatives=int((~labels).sum()),
@@ -131,18 +141,28 @@ def lda(
         shrinkage=float(final.shrinkage[0]),
         class_gap=float(unscaled[labels].mean() - unscaled[~labels].mean()),
         class_deviation=float(final.deviations[0]),
-        in_sample_projections=fit_classical(x, basis.variances, labels[None]).project(x)[0],
+        in_sample_projections=in_sample_projections,
         held_out_projections=held_out[0],
     )
 
 
-def _project_held_out(x: Floats, labellings: Bools, training: Bools, dimensions: int) -> Floats:
-    """Projections [P, held-out codes] on the axes that each labelling of the training codes gives."""
-    basis = PrincipalBasis.of(x[training])
-    fitted, held = basis.coordinates(x[training]), basis.coordinates(x[~training])
-    parts = (fit_shrinkage(fitted, basis.variances, part[:, training], dimensions) for part in _chunks(labellings))
-    return np.concatenate([part.project(held) for part in parts])
+def _project_held_out(
+    x: CodeRows, labellings: Bools, training: Bools, dimensions: int, moments: Moments | None
+) -> Floats:
+    """Projections [P, held-out codes] on the axes that each labelling of the training codes gives.
+
+    `moments` are those of all codes; those of the held-out ones are taken out of them.
+    """
+    fitted, held = x.part(training), x.part(~training)
+    if moments is not None and len(fitted) > x.dimensions:
+        basis = PrincipalBasis.of_moments(moments.without(Moments.of(held, moments.about)))
+    else:
+        basis = PrincipalBasis.of(fitted)
+    return fit_shrinkage(fitted, basis, labellings[:, training], dimensions).project(held)
 
 
-def _chunks(labellings: Bools) -> list[Bools]:
-    return [labellings[start : start + CHUNK] for start in range(0, len(labellings), CHUNK)]
+def _by_parts(measure: Callable[[Floats, Bools], Floats], projections: Floats, labellings: Bools) -> Floats:
+    """A measure [P] of projections [P, N], of some labellings at a time."""
+    step = max(AT_ONCE // projections.shape[1], 1)
+    rows = [slice(start, start + step) for start in range(0, len(projections), step)]
+    return np.concatenate([measure(projections[part], labellings[part]) for part in rows])

@@ -53,8 +53,11 @@ class TrainingImages:
         self._reader = ThreadPoolExecutor(max_workers=1)
         self._ahead: dict[tuple[int, int, Part | None], Future[Tensor]] = {}
         if len(self._indices) * resolution**2 * 2 <= IN_MEMORY_BYTES:
-            chunks = [self._indices[i : i + CHUNK] for i in range(0, len(self._indices), CHUNK)]
-            self._memory = torch.cat([self._read(chunk) for chunk in chunks]).to(device)
+            for start in range(0, len(self._indices), CHUNK):
+                images = self._read(self._indices[start : start + CHUNK])
+                if self._memory is None:
+                    self._memory = images.new_empty((len(self._indices), *images.shape[1:]), device=device)
+                self._memory[start : start + len(images)] = images
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
-from cxredit_cli.editing import write_edits
+from cxredit_cli.editing import edited_folder, write_edits
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
@@ -177,6 +177,24 @@ def test_what_is_there_is_kept_and_what_is_missing_is_made(run, codes: torch.Ten
     assert {row["file"]: row for row in manifest()} == before
     run("--strength", "1,3", "--layers", "0")  # another edit under the same name: made again
     assert Path("edited/scan_+3.png").stat().st_mtime_ns != times["scan_+3.png"]
+
+
+def test_many_images_lie_in_folders_and_sheets_may_be_left_out(
+    run, codes: torch.Tensor, direction: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edited_folder, "A_FOLDER", 2)
+    result = run("--strength", "1", "--no-sheets")
+    assert result.exit_code == 0, result.output
+    assert "3 images edited; manifest.csv is in edited" in result.stdout
+    files = {path.relative_to("edited").as_posix() for path in Path("edited").rglob("*.*")}
+    assert files == {"000/scan_+1.png", "000/scan-2_+1.png", "001/other_+1.png", "manifest.csv"}
+    assert {(row["file"], row["sheet"]) for row in manifest()} == {(file, "") for file in files - {"manifest.csv"}}
+    assert "0 images edited, 3 were there already" in run("--strength", "1", "--no-sheets").stdout
+    assert "3 images edited; sheets and" in run("--strength", "1").stdout
+    assert {row["sheet"] for row in manifest()} == {
+        f"{stem}_sheet.png" for stem in ("000/scan", "000/scan-2", "001/other")
+    }
+    assert all(Path("edited", row["sheet"]).exists() for row in manifest())
 
 
 @pytest.mark.parametrize("moment", [0, 1, 2, 3, 5])

@@ -13,6 +13,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
+from cxredit_cli.editing import find_films as find_films_module
 from cxredit_cli.editing.find_films import find_films
 from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.radiographs.sources import Source
@@ -150,6 +151,17 @@ def test_codes_and_their_films(run, film: np.ndarray, tmp_path: Path) -> None:
     assert run("codes.h5", "--strength", 6, "-o", "plain").exit_code == 0
     assert Image.open("plain/a_+6.png").size == (128, 128)
     assert "say with --films" in run("codes.h5", "--native", "--strength", 6).stderr
+
+
+def test_films_of_a_cohort_that_are_all_called_alike_are_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = [Source(Path(f"data/p{i}/study1/view1.png"), name=f"data/p{i}/study1/view1.png") for i in range(200)]
+    compared = []
+    pure = find_films_module.PurePosixPath
+    monkeypatch.setattr(find_films_module, "PurePosixPath", lambda name: compared.append(name) or pure(name))
+    found, missing = find_films([f"p{i}/study1/view1.png" for i in range(200)] + ["view1.png"], sources)
+    assert [found[f"p{i}/study1/view1.png"] for i in range(200)] == sources
+    assert missing == {"view1.png": "200 files have its name"}
+    assert len(compared) <= 2 * 200 + 1
 
 
 def test_films_are_found_by_name_and_by_as_much_of_their_path_as_it_takes() -> None:

@@ -13,7 +13,11 @@ from typer.testing import CliRunner, Result
 
 from cxredit_cli.anatomy.measures import FIGURES
 from cxredit_cli.app import app
+<<<<<<< HEAD
 from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE
+=======
+from cxredit_cli.evaluation import measure_many
+>>>>>>> main
 from cxredit_cli.storage.codes import CodesWriter, read_codes
 
 
@@ -44,6 +48,17 @@ def test_a_radiograph_and_a_folder(data: Path) -> None:
     for row in rows:
         assert float(row["ctr"]) == pytest.approx(float(row["heart_width"]) / float(row["thorax_width"]), abs=1e-4)
     assert "13 measured, mean CTR" in result.stdout
+
+
+def test_outlines_of_many_lie_in_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure_many, "A_FOLDER", 2)
+    assert measure_many._unique(["scan", "Scan", "scan", "scan_2"]) == [
+        "000/scan",
+        "000/Scan_2",
+        "001/scan_3",
+        "001/scan_2_2",
+    ]
+    assert measure_many._unique(["a", "A"]) == ["a", "A_2"]
 
 
 def test_a_truncated_file_is_one_sentence(tiny_model_dir: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from cxredit_cli.directions.controls import Controls, Residuals
 from cxredit_cli.directions.label_fit import check_method, labelled_direction
 from cxredit_cli.errors import InputError
+from cxredit_cli.separability.code_rows import CodeRows
 
 METHODS = ("means", "lda", "logistic", "svm")
 DIMENSIONS = 12
@@ -93,14 +94,14 @@ def test_frisch_waugh_by_hand() -> None:
 def test_residuals_are_uncorrelated_with_the_controls_and_keep_the_mean() -> None:
     rng = np.random.default_rng(0)
     controls = rng.normal(size=(100, 3))
-    codes = rng.normal(size=(100, 5)) + controls @ rng.normal(size=(3, 5))
-    residuals = Residuals.fit(codes, controls)
-    left = residuals.of(codes, controls)
+    rows = CodeRows.of(rng.normal(size=(100, 5)) + controls @ rng.normal(size=(3, 5)))
+    residuals = Residuals.fit(rows, controls)
+    codes, left = rows.all(), residuals.of(rows, controls).all()
     np.testing.assert_allclose((controls - controls.mean(axis=0)).T @ left, 0, atol=1e-9)
     np.testing.assert_allclose(left.mean(axis=0), codes.mean(axis=0))
-    assert 0 < residuals.explained(codes, controls) < 1
+    assert 0 < residuals.explained(rows, controls) < 1
     nothing = np.empty((100, 0))
-    np.testing.assert_array_equal(Residuals.fit(codes, nothing).of(codes, nothing), codes)
+    np.testing.assert_array_equal(Residuals.fit(rows, nothing).of(rows, nothing).all(), codes)
 
 
 def test_columns_are_read_as_numbers_ages_or_categories() -> None:

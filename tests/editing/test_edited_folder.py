@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cxredit_cli.editing import edited_folder
 from cxredit_cli.editing.edited_folder import EditedFolder, digest
 from cxredit_cli.errors import InputError
 
@@ -103,3 +104,55 @@ def test_a_foreign_manifest_is_not_overwritten(tmp_path: Path) -> None:
 def test_digests_tell_contents_apart() -> None:
     assert digest(["a", 1]) == digest(["a", 1])
     assert len({digest(["a", 1]), digest(["a", 2]), digest(b"a"), digest(b"b")}) == 4
+
+
+def test_of_many_images_each_thousand_has_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edited_folder, "A_FOLDER", 2)
+    with EditedFolder(tmp_path, images=2) as folder:
+        add(folder, folder.stem_for("scan", "A", 0), "+3", "A")
+    with EditedFolder(tmp_path, images=4) as folder:
+        stems = [folder.stem_for("scan", identity, number) for number, identity in enumerate("ABCD")]
+        assert stems == ["scan", "000/scan", "001/scan", "001/scan-2"]  # the first is where it was before
+        for stem, identity in zip(stems[1:], "BCD", strict=True):
+            folder.edit_path(stem, "+3").parent.mkdir(exist_ok=True)
+            add(folder, stem, "+3", identity)
+    with EditedFolder(tmp_path, images=4) as folder:
+        assert [folder.stem_for("scan", identity, number) for number, identity in enumerate("ABCD")] == stems
+        assert all(folder.is_done(stem, ["+3"], "r") for stem in stems[:1])
+
+
+def test_without_sheets_an_image_is_done_when_its_edits_are(tmp_path: Path) -> None:
+    with EditedFolder(tmp_path, sheets=False) as folder:
+        add(folder, "a", "+3", "A")
+        folder.sheet_path("a").unlink()
+        assert folder.is_done("a", ["+3"], "r")
+        assert folder.labels_done("a", "r") == ["+3"]
+    with EditedFolder(tmp_path) as folder:
+        assert not folder.is_done("a", ["+3"], "r")
+        assert folder.labels_done("a", "r") == []
+
+
+def test_names_and_rows_are_found_without_a_search(tmp_path: Path) -> None:
+    """A cohort whose films are all called alike, one folder a patient."""
+
+    class Counted(set[str]):
+        asked = 0
+
+        def __contains__(self, name: object) -> bool:
+            Counted.asked += 1
+            return super().__contains__(name)
+
+    with EditedFolder(tmp_path) as folder:
+        folder._taken = Counted()
+        stems = [folder.stem_for("view1_frontal", f"{number:012x}") for number in range(300)]
+    assert stems[-1] == "view1_frontal-300"
+    assert Counted.asked <= 2 * 300
+
+
+def test_rows_share_what_they_have_in_common(tmp_path: Path) -> None:
+    with EditedFolder(tmp_path) as folder:
+        add(folder, "a", "".join(["+", "1"]), "A", recipe="".join(["long", "recipe"]))
+        add(folder, "a", "".join(["+", "2"]), "A", recipe="".join(["long", "recipe"]))
+        first, second = folder.rows_of("a", ["+1", "+2"], "longrecipe")
+    assert first["recipe"] is second["recipe"]
+    assert dict(second)["file"] == "a_+2.png"

@@ -12,6 +12,7 @@ from scipy import ndimage
 from cxredit_cli.anatomy.outlines import _holes, _most_likely
 from cxredit_cli.editing.cardiac_layer import (
     NEIGHBOURHOOD,
+    find_abdomen,
     find_layer,
     find_metal,
     move_layer,
@@ -20,7 +21,7 @@ from cxredit_cli.editing.cardiac_layer import (
 )
 from cxredit_cli.editing.edit_film import edit_film, measure_films, reduce
 from cxredit_cli.editing.film_refusals import Evidence, refusal
-from cxredit_cli.editing.heart_border import Border, find_border, reach, shift_at, snap
+from cxredit_cli.editing.heart_border import Border, find_border, follow, reach, shift_at, snap
 from cxredit_cli.editing.polar_warp import ANGLES, angles
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
 from cxredit_cli.radiographs.read import read_radiograph
@@ -98,7 +99,7 @@ def test_snapping_finds_a_border_that_is_off_by_a_known_distance() -> None:
 @pytest.mark.parametrize("strength", [-5.0, 4.0])
 def test_the_heart_moves_and_ribs_stay(side: int, strength: float) -> None:
     film, border = drawn(side=side), border_of(side)
-    layer = find_layer(film, border, disc(RADIUS) > 0.5)
+    layer = find_layer(film, border, masks(RADIUS))
     edited = film + move_layer(film, layer, plan_move(border, strength, 1.0, side))
     scale = side / SIDE
     smooth = ndimage.zoom(ndimage.gaussian_filter(edited, (6 * scale, 0)), 1 / scale, order=1)
@@ -137,7 +138,7 @@ def test_maps_rise_and_leave_the_rest_alone(strength: float, gain: float, seed: 
     assert (move.inside < move.edge + np.minimum(move.shift, 0)).all()
     assert (move.outside > move.edge + np.maximum(move.shift, 0)).all()
     assert (move.outside <= move.edge + np.maximum(move.shift, 0) + NEIGHBOURHOOD * SIDE).all()
-    change = move_layer(drawn(), find_layer(drawn(), border, disc(RADIUS) > 0.5), move)
+    change = move_layer(drawn(), find_layer(drawn(), border, masks(RADIUS)), move)
     rows, columns = np.mgrid[:SIDE, :SIDE]
     far = np.hypot(rows - Y, columns - X) > move.outside.max() + 1
     assert not change[far].any()
@@ -145,19 +146,97 @@ def test_maps_rise_and_leave_the_rest_alone(strength: float, gain: float, seed: 
         assert not change.any()
 
 
+def textured(seed: int = 0, behind: float = 0.4) -> np.ndarray:
+    """The drawn heart without ribs, under noise that is fainter behind the heart."""
+    generator = np.random.default_rng(seed)
+    fine, coarse = (ndimage.gaussian_filter(generator.standard_normal((SIDE, SIDE)), sigma) for sigma in (0.6, 2.0))
+    noise = 0.02 * (fine / fine.std() + coarse / coarse.std())
+    heart = disc(RADIUS)
+    return (LUNG + (TISSUE - LUNG) * heart + noise * (1 - (1 - behind) * heart)).astype(np.float32)
+
+
+def detail_of(picture: np.ndarray, low: float, high: float, sigmas: tuple[float, float]) -> float:
+    """RMS of the band between two Gaussians, between two radii, at the sides, where the drawn heart moves in full."""
+    fine, coarse = (ndimage.gaussian_filter(picture, sigma) for sigma in sigmas)
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    distance = np.hypot(rows - Y, columns - X)
+    ring = (np.abs(rows - Y) < 30) & (distance > low) & (distance < high)
+    return float(np.sqrt(np.square(fine - coarse)[ring].mean()))
+
+
+@pytest.mark.parametrize("sigmas", [(0.3, 1.0), (1.0, 2.5)])
+@pytest.mark.parametrize("strength", [-10.0, 10.0])
+def test_detail_is_as_strong_as_what_comes_to_lie_there(strength: float, sigmas: tuple[float, float]) -> None:
+    film, border = textured(), border_of()
+    layer = find_layer(film, border, masks(RADIUS))
+    edited = film + move_layer(film, layer, plan_move(border, strength, 1.0, SIDE))
+    new = RADIUS + 2 * strength
+    between = (RADIUS + 7, new - 7) if strength > 0 else (new + 7, RADIUS - 7)  # where neither border's step is felt
+    own = (RADIUS - 14, RADIUS - 7) if strength > 0 else (RADIUS + 7, RADIUS + 14)
+    wanted, was = detail_of(film, *own, sigmas), detail_of(film, *between, sigmas)
+    found = detail_of(edited, *between, sigmas)
+    assert not 0.7 < was / wanted < 1.4  # as it was it would not pass
+    assert 0.8 < found / wanted < 1.2
+    # The same detail, only stronger or fainter.
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    distance = np.hypot(rows - Y, columns - X)
+    ring = (np.abs(rows - Y) < 30) & (distance > between[0]) & (distance < between[1])
+    before, after = (p - ndimage.gaussian_filter(p, 1.5) for p in (film, edited))
+    assert np.corrcoef(before[ring], after[ring])[0, 1] > 0.9
+    again = move_layer(film, find_layer(film, border, masks(RADIUS)), plan_move(border, strength, 1.0, SIDE))
+    np.testing.assert_array_equal(film + again, edited)
+
+
+def test_a_clip_on_the_border_does_not_roughen_it() -> None:
+    film = textured()
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    clipped = np.where(np.hypot(rows - Y, columns - (X + RADIUS)) < 3, 1.0, film).astype(np.float32)
+    changes = []
+    for picture in (film, clipped):
+        layer = find_layer(picture, border_of(), masks(RADIUS))
+        changes.append(move_layer(picture, layer, plan_move(border_of(), 6.0, 1.0, SIDE)))
+    ring = np.abs(np.hypot(rows - Y, columns - X) - (RADIUS + 12)) < 4
+    beside = ring & (columns > X) & (np.abs(rows - Y) > 14) & (np.abs(rows - Y) < 24)
+    rough = [detail[beside].std() for detail in (c - ndimage.gaussian_filter(c, 1.5) for c in changes)]
+    assert rough[1] < 1.3 * rough[0]
+
+
+def test_small_bends_of_the_border_are_followed_and_move_along() -> None:
+    bends = 1.2 * np.sin(40 * angles())
+    rows, columns = np.mgrid[:1024, :1024]
+    x, y, radius = 520.0, 560.0, 200.0
+    angle = np.arctan2(rows - y, columns - x)
+    edge = radius + 3 * np.interp(np.mod(angle, 2 * np.pi), angles(), bends)
+    inside = np.clip((edge - np.hypot(rows - y, columns - x)) / 4 + 0.5, 0, 1)
+    film = (LUNG + (TISSUE - LUNG) * inside).astype(np.float32)
+    found = follow(film, x, y, np.full(ANGLES, radius))
+    assert np.abs(found - radius - 3 * bends).mean() < 0.8
+    assert np.corrcoef(found, bends)[0, 1] > 0.97
+
+
+def test_nothing_grows_over_gas_under_the_diaphragm() -> None:
+    mask = masks(RADIUS)
+    mask[175:] = 0  # the diaphragm, with the heart upon it
+    film = drawn()
+    film[175:205, 80:200] = LUNG  # gas in the stomach, as dark as lung
+    change = move_layer(film, find_layer(film, border_of(), mask), plan_move(border_of(), 6.0, 1.0, SIDE))
+    assert find_abdomen(mask)[:175].max() == 0
+    assert np.abs(change[180:]).max() < 1e-6
+    assert np.abs(change[100:170]).max() > 0.2
+
+
 def test_pacemakers_are_left_as_they_are() -> None:
     film = drawn()
     film[120:150, 170:186] = 1.0  # across the border at the right
     heart = disc(RADIUS) > 0.5
     assert find_metal(drawn(), heart).max() == 0
-    layer = find_layer(film, border_of(), heart)
+    layer = find_layer(film, border_of(), masks(RADIUS))
     change = move_layer(film, layer, plan_move(border_of(), 4.0, 1.0, SIDE))
     assert np.abs(change[128:142, 174:182]).max() < 0.02
     assert np.abs(change).max() > 0.2
 
 
 def test_a_device_that_a_growing_heart_would_cover_is_a_reason() -> None:
-    heart = disc(RADIUS) > 0.5
     rising = evidence([0.37, 0.41, 0.45, 0.49, 0.53])
     beside = drawn()
     beside[105:175, 188:196] = 1.0  # eight pixels beyond the heart's border, all along its side
@@ -166,7 +245,7 @@ def test_a_device_that_a_growing_heart_would_cover_is_a_reason() -> None:
         (beside, 6.0, "a device lies on the border of the heart"),
         (beside, -6.0, ""),
     ):
-        layer = find_layer(film, border_of(), heart)
+        layer = find_layer(film, border_of(), masks(RADIUS))
         reached = 0.45 + rising.change(strength)
         assert refusal(rising, border_of(), layer, strength, 1.0, reached, SIDE) == reason
 

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from cxredit_cli.editing.edit_film import reduce
 from cxredit_cli.errors import InputError
-from cxredit_cli.evaluation.blind_test import PATCH, border_patches, choose_strength, paste, tell_apart
+from cxredit_cli.evaluation.blind_test import PATCH, as_written, border_patches, choose_strength, paste, tell_apart
 from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.storage.anatomy_network import load_anatomy
 
@@ -28,6 +28,14 @@ def test_marks_are_found_and_noise_is_not() -> None:
     assert found.low <= found.auc <= found.high
     nothing = tell_apart("native", untouched, noise(16, 2), patients, folds=2, steps=60)
     assert 0.2 < nothing.auc < 0.8
+
+
+def test_all_pictures_have_the_greys_of_a_file() -> None:
+    film = (np.arange(256, dtype=np.float32) / 255).reshape(16, 16)
+    np.testing.assert_array_equal(as_written(film), film)
+    changed = as_written(film + np.float32(0.3 / 255))
+    np.testing.assert_allclose(changed * 255, np.round(changed * 255), atol=1e-4)
+    assert as_written(film + 1).max() == 1
 
 
 def test_too_few_patients_are_an_error() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from cxredit_cli.metrics import rank_statistics
 from cxredit_cli.metrics.rank_statistics import auc_interval, permute_patients, roc_auc
 
 
@@ -76,3 +77,20 @@ def test_patients_of_both_classes_are_exchanged_too() -> None:
 def test_ties_count_half_in_the_interval(seed: int) -> None:
     low, high = auc_interval(np.zeros(20), np.arange(20) < 10, np.arange(20), seed=seed)
     assert low <= 0.5 <= high
+
+
+def test_memory_is_bounded_and_changes_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    scores, positive, patients = rng.standard_normal(90), rng.random(90) < 0.4, np.arange(90) // 2
+    whole = auc_interval(scores, positive, patients, samples=100)
+    monkeypatch.setattr(rank_statistics, "AT_ONCE", 300)  # three samples at a time
+    np.testing.assert_allclose(auc_interval(scores, positive, patients, samples=100), whole)
+
+
+def test_patients_are_looked_up_once_and_not_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 2,000 patients with an image each: no pass over all images for each patient."""
+    passes = []
+    flatnonzero = np.flatnonzero
+    monkeypatch.setattr(np, "flatnonzero", lambda found: passes.append(len(found)) or flatnonzero(found))
+    permute_patients(np.arange(2000) < 500, np.arange(2000), np.arange(2000) % 5, 3, seed=0)
+    assert sum(passes) < 20 * 2000

@@ -5,6 +5,7 @@ import pytest
 from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from cxredit_cli.separability.code_rows import CodeRows
 from cxredit_cli.separability.discriminant import PrincipalBasis, fit_classical, fit_shrinkage
 
 
@@ -23,21 +24,19 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 def test_four_points_by_hand() -> None:
     # Means (0, 0) and (3, 1); within-class covariance diag(1, 0) + diag(0, 1) halved = diag(1/2, 1/2); axis ~ (3, 1).
     codes = np.array([[1.0, 0], [-1, 0], [3, 2], [3, 0]])
-    basis = PrincipalBasis.of(codes)
-    x = basis.coordinates(codes)
-    fit = fit_classical(x, basis.variances, np.array([[False, False, True, True]]))
-    axis = basis.vectors @ fit.axes[0]
-    np.testing.assert_allclose(axis, np.array([3, 1]) / 10**0.5)
+    basis = PrincipalBasis.of(CodeRows.of(codes))
+    fit = fit_classical(CodeRows.of(codes), basis, np.array([[False, False, True, True]]))
+    np.testing.assert_allclose(fit.axes[0], np.array([3, 1]) / 10**0.5)
     np.testing.assert_allclose(fit.deviations, [0.5**0.5])
     # |axis . (3, 1)| = sqrt 10; the projections of the class means lie at -+ sqrt(10)/2 / sqrt(1/2).
-    projections = fit.project(x)[0]
+    projections = fit.project(CodeRows.of(codes))[0]
     np.testing.assert_allclose([projections[:2].mean(), projections[2:].mean()], [-(5**0.5), 5**0.5])
 
 
 @pytest.mark.parametrize(("n", "dimensions"), [(80, 10), (40, 60)])
 def test_basis_keeps_lengths_and_variances(n: int, dimensions: int) -> None:
     codes, _ = random_codes(n, dimensions)
-    basis = PrincipalBasis.of(codes)
+    basis = PrincipalBasis.of(CodeRows.of(codes))
     x = basis.coordinates(codes)
     assert x.shape == (n, min(n - 1, dimensions))
     centred = codes - codes.mean(axis=0)
@@ -48,8 +47,8 @@ def test_basis_keeps_lengths_and_variances(n: int, dimensions: int) -> None:
 @pytest.mark.parametrize(("n", "dimensions"), [(80, 10), (200, 50), (40, 60)])
 def test_shrinkage_axis_is_that_of_scikit_learn(n: int, dimensions: int) -> None:
     codes, positive = random_codes(n, dimensions)
-    basis = PrincipalBasis.of(codes)
-    fit = fit_shrinkage(basis.coordinates(codes), basis.variances, positive, dimensions)
+    basis = PrincipalBasis.of(CodeRows.of(codes))
+    fit = fit_shrinkage(CodeRows.of(codes), basis, positive, dimensions)
     for row, labels in enumerate(positive):
         within = codes.copy()
         for value in (False, True):
@@ -57,8 +56,8 @@ def test_shrinkage_axis_is_that_of_scikit_learn(n: int, dimensions: int) -> None
         expected = ledoit_wolf_shrinkage(within, assume_centered=True)
         np.testing.assert_allclose(fit.shrinkage[row], expected, rtol=1e-6)
         model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=expected).fit(codes, labels)
-        assert cosine(basis.vectors @ fit.axes[row], model.coef_[0]) > 1 - 1e-8
-        deviation = np.sqrt(np.square(within @ basis.vectors @ fit.axes[row]).mean())
+        assert cosine(fit.axes[row], model.coef_[0]) > 1 - 1e-8
+        deviation = np.sqrt(np.square(within @ fit.axes[row]).mean())
         np.testing.assert_allclose(fit.deviations[row], deviation, rtol=1e-6)
 
 
@@ -67,21 +66,21 @@ def test_classical_axis_is_that_of_scikit_learn(n: int, dimensions: int, agreeme
     """With fewer codes than dimensions the two pseudo-inverses differ in their metric: scikit-learn scales features."""
     rng = np.random.default_rng(1)
     codes, positive = rng.standard_normal((n, dimensions)), rng.random((3, n)) < 0.4
-    basis = PrincipalBasis.of(codes)
-    fit = fit_classical(basis.coordinates(codes), basis.variances, positive)
+    basis = PrincipalBasis.of(CodeRows.of(codes))
+    fit = fit_classical(CodeRows.of(codes), basis, positive)
     for row, labels in enumerate(positive):
         model = LinearDiscriminantAnalysis(solver="svd").fit(codes, labels)
         scaling = model.scalings_[:, 0] * np.sign(model.scalings_[:, 0] @ model.coef_[0])
-        assert cosine(basis.vectors @ fit.axes[row], scaling) > 1 - agreement
+        assert cosine(fit.axes[row], scaling) > 1 - agreement
 
 
 def test_singular_pseudo_inverse_is_exact() -> None:
     rng = np.random.default_rng(2)
     codes, labels = rng.standard_normal((30, 50)), np.arange(30) < 12
-    basis = PrincipalBasis.of(codes)
-    fit = fit_classical(basis.coordinates(codes), basis.variances, labels[None])
+    basis = PrincipalBasis.of(CodeRows.of(codes))
+    fit = fit_classical(CodeRows.of(codes), basis, labels[None])
     within = codes - np.where(labels[:, None], codes[labels].mean(axis=0), codes[~labels].mean(axis=0))
     expected = np.linalg.pinv(within.T @ within, rcond=1e-10) @ (
         codes[labels].mean(axis=0) - codes[~labels].mean(axis=0)
     )
-    assert cosine(basis.vectors @ fit.axes[0], expected) > 1 - 1e-8
+    assert cosine(fit.axes[0], expected) > 1 - 1e-8

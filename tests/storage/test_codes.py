@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from cxredit_cli.errors import InputError, MismatchError
+from cxredit_cli.storage import codes as codes_module
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter, read_codes
 
 HEADER = CodesHeader(
@@ -195,6 +196,50 @@ def test_a_file_without_a_code_refuses_nothing(tmp_path: Path) -> None:
     with CodesWriter(path, other) as writer:
         writer.append(**batch(["a.png"], other), tuning=np.zeros((1, 3), np.float16))
     assert read_codes(path).header == other
+
+
+def test_a_file_is_copied_only_where_there_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, copies = tmp_path / "codes.h5", []
+    replace_hdf5 = codes_module.replace_hdf5
+    monkeypatch.setattr(codes_module, "replace_hdf5", lambda path: copies.append(path) or replace_hdf5(path))
+    writer = CodesWriter(path, HEADER, expected=8)
+    writer.append(**batch(["a.png", "b.png"]))
+    writer._shut()  # as a kill leaves it, with room for six more
+    copies.clear()
+    with CodesWriter(path, HEADER) as writer:
+        writer.make_room(6)
+        writer.append(**batch([f"{i}.png" for i in range(6)], seed=1))
+    CodesWriter(path, HEADER).close()  # there was nothing to do
+    assert copies == []
+    codes = read_codes(path)
+    assert len(codes) == 8
+    np.testing.assert_array_equal(codes.w[:2], batch(["a.png", "b.png"])["w"])
+    np.testing.assert_array_equal(codes.w[2:], batch(["x"] * 6, seed=1)["w"])
+
+    with CodesWriter(tmp_path / "long.h5", HEADER, expected=100) as writer:
+        copies.clear()
+        for length in range(65, 165):  # each name is longer than all before it
+            writer.append(**batch(["n" * length]))
+    assert len(copies) == 2
+    assert read_codes(tmp_path / "long.h5").source == ["n" * length for length in range(65, 165)]
+
+
+def test_codes_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "codes.h5"
+    writer, given = CodesWriter(path, HEADER, expected=9), batch(["a.png", "b.png", "c.png"])
+    writer.append(**given)
+    writer._shut()
+    codes = read_codes(path)
+    assert "w" not in vars(codes)
+    np.testing.assert_array_equal(codes.some([2, 0, 0]), given["w"][[2, 0, 0]])
+    for read in (codes.some(slice(1, 9)), codes.originals(slice(1, 9)), codes.noise(slice(1, 9))[0]):
+        assert len(read) == 2  # not the rows that are laid out and were never written
+    with h5py.File(path, "r+") as file:
+        w = file["w"][:3]
+        del file["w"]
+        file.create_dataset("w", data=w, chunks=(1, 4, 8), compression="gzip")  # as another tool may store them
+    np.testing.assert_array_equal(read_codes(path).some([2, 0, 0]), given["w"][[2, 0, 0]])
+    np.testing.assert_array_equal(read_codes(path).w, given["w"])
 
 
 def test_names_of_any_length_are_appended_to(tmp_path):
