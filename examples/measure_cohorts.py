@@ -5,7 +5,7 @@
 DATASET is one of `cxredit prepare` at the model's resolution, of which the first 1,000 films are repeated. Each
 measurement is a process of its own, on one core; `--only` takes some of them, and `--keep` leaves their files. Steps
 that work on pictures cost the same for each and are measured up to --pictures of them. Prints a line for each
-measurement, then a Markdown table (docs/scaling.md has one).
+measurement, then a Markdown table (docs/results/cohorts.md shows one).
 """
 
 import argparse

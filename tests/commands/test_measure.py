@@ -13,11 +13,8 @@ from typer.testing import CliRunner, Result
 
 from cxredit_cli.anatomy.measures import FIGURES
 from cxredit_cli.app import app
-<<<<<<< HEAD
-from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE
-=======
 from cxredit_cli.evaluation import measure_many
->>>>>>> main
+from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE
 from cxredit_cli.storage.codes import CodesWriter, read_codes
 
 
