@@ -69,21 +69,22 @@ def differentiate(
     generator: Generator,
     network: AnatomyNetwork,
     w: Tensor,
-    target: str,
-    held: Sequence[str],
+    names: Sequence[str],
+    organs: Sequence[int] | None,
     seed: int = 0,
     batch: int = 8,
     progress: Progress | None = None,
     done: int = 0,
     score: ClassifierScore | None = None,
 ) -> Gradients:
-    """Gradients of `target` and the `held` measures at codes [N, 1, D]; those of implausible images are left out.
+    """Gradients of the measures `names` at codes [N, 1, D]; those of implausible images are left out.
 
-    With `score` the target is a classifier's log-odds, and `target` only its name. `progress` is told `done` and the
-    codes since.
+    With `score` a name may also be a class of that classifier: its log-odds. The picture may change in and around
+    `organs`, what it does elsewhere is probed; None: anywhere, and nothing is. `progress` is told `done` and the codes
+    since.
     """
     progress = progress or SilentProgress()
-    names = (target, *held)
+    classes = [name for name in names if score is not None and name in score.classes]
     signs = torch.Generator().manual_seed(seed)
     columns: dict[str, list[Tensor]] = {name: [] for name in names}
     probes: list[Tensor] = []
@@ -94,27 +95,27 @@ def differentiate(
             images = made.detach().float().requires_grad_()
             soft = soft_measures(network, images)
             if score is not None:
-                soft[target] = score.log_odds(images)
+                soft |= dict(zip(classes, score.log_odds_of(images, classes).unbind(1), strict=True))
             seen = [torch.autograd.grad(soft[name].sum(), images, retain_graph=True)[0] for name in names]
-            free = _elsewhere(network, images.detach(), ORGANS.get(target))
-            for _ in range(PROBES):
-                random = torch.randint(0, 2, images.shape, generator=signs).to(images) * 2 - 1
-                seen.append(random * free / 2 / images[0].numel() ** 0.5)  # / 2: the grey range is -1 to 1
+            if organs is not None:
+                free = _elsewhere(network, images.detach(), organs)
+                for _ in range(PROBES):
+                    random = torch.randint(0, 2, images.shape, generator=signs).to(images) * 2 - 1
+                    seen.append(random * free / 2 / images[0].numel() ** 0.5)  # / 2: the grey range is -1 to 1
             found = [torch.autograd.grad(made, codes, each.to(made), retain_graph=True)[0][:, 0] for each in seen]
             plausible = torch.from_numpy(measure_images(network, images.detach(), batch).plausible)
             kept = [each.double().cpu()[plausible] for each in found]
             for name, values in zip(names, kept, strict=False):
                 columns[name].append(values)
-            probes.append(torch.stack(kept[len(names) :], dim=1))
+            unprobed = torch.zeros(int(plausible.sum()), PROBES, codes.shape[-1], dtype=torch.float64)
+            probes.append(torch.stack(kept[len(names) :], dim=1) if organs is not None else unprobed)
             progress.advance(done + start + len(codes))
     return Gradients({name: torch.cat(parts).numpy() for name, parts in columns.items()}, torch.cat(probes).numpy())
 
 
 @torch.no_grad()
-def _elsewhere(network: AnatomyNetwork, images: Tensor, organs: Sequence[int] | None) -> Tensor:
-    """1 where a picture [N, 1, R, R] is to stay, 0 in and around `organs`; None: nothing need stay."""
-    if organs is None:
-        return torch.zeros_like(images)
+def _elsewhere(network: AnatomyNetwork, images: Tensor, organs: Sequence[int]) -> Tensor:
+    """1 where a picture [N, 1, R, R] is to stay, 0 in and around `organs`."""
     scores = network(normalise(resize(images, network.config.resolution)))
     if scores.shape[-1] != images.shape[-1]:
         scores = F.interpolate(scores, size=images.shape[-2:], mode="bilinear", align_corners=False)
