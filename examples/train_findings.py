@@ -51,7 +51,8 @@ Known = NDArray[np.float32]  # [N, K]: 1 where a film has the label, 0 where not
 COLUMNS = {"Age": ("patient age", "age"), "Sex": ("patient gender", "patient sex", "sex", "gender")}
 OLD, YOUNG = 60, 40  # years
 PLAIN = (24, 48, 96, 160, 192)  # channels; each stage halves the side
-MOVED = 0.9  # share of the pictures that are shifted, that are turned, that are scaled, whose contrast changes
+MOVED = 0.5  # share of the pictures that are shifted, that are turned, that are scaled, whose contrast changes
+DROPPED = 0.3  # of the features of the last stage, in training
 BLURRED, NOISY, NOISE = 0.5, 0.5, 0.04  # shares of the pictures; of the grey range
 FEWEST = 5  # films of either class that an AUC is worth
 
@@ -60,10 +61,10 @@ FEWEST = 5  # films of either class that an AUC is worth
 class Training:
     """How a network is trained; nothing of it was chosen on the patients that are held out."""
 
-    steps: int = 1200
+    steps: int = 3000
     batch: int = 32  # half of it drawn from all films, half from those of one label after another
-    lr: float = 1e-3  # peak, of AdamW
-    warmup: int = 50
+    lr: float = 2e-3  # peak, of AdamW
+    warmup: int = 100
     weight_decay: float = 0.05
     ema: float = 0.995
     seed: int = 0
@@ -79,7 +80,8 @@ class Findings(nn.Module):
         super().__init__()
         self.resolution = resolution
         self.body, channels = plain() if architecture == "plain" else residual(resolution, width)
-        self.head = nn.Linear(channels, count)
+        side = self.body(torch.zeros(1, 1, resolution, resolution)).shape[-1]
+        self.head = nn.Linear(channels * side**2, count)  # where something is counts as well as what it is
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -89,7 +91,7 @@ class Findings(nn.Module):
 
     def of_normalised(self, x: Tensor) -> Tensor:
         """The same of pictures whose contrast is made alike."""
-        log_odds: Tensor = self.head(self.body(x * 2 - 1).mean((2, 3)))
+        log_odds: Tensor = self.head(F.dropout(self.body(x * 2 - 1).flatten(1), DROPPED, self.training))
         return log_odds
 
 
@@ -269,7 +271,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--output", "-o", type=Path, default=Path("findings.pt2"))
     parser.add_argument("--label", action="append", required=True, help="repeatable")
     parser.add_argument("--architecture", choices=("residual", "plain"), default="residual")
-    parser.add_argument("--resolution", type=int, default=128)
+    parser.add_argument("--resolution", type=int, default=64, help="a power of two")
     parser.add_argument("--width", type=int, default=Training.width, help="of the residual network")
     parser.add_argument("--steps", type=int, default=Training.steps)
     parser.add_argument("--batch", type=int, default=Training.batch)

@@ -31,7 +31,7 @@ def command(
     classifier: Annotated[
         str, typer.Option(help=f"The judge, of several classes: {CLASSIFIER_HELP}.", rich_help_panel=MODEL)
     ],
-    images: Annotated[Path, typer.Option(help="A dataset of `cxredit prepare`.", rich_help_panel=INPUT)] = Path(
+    images: Annotated[Path, typer.Option(help="A dataset of `cxredit prepare`, or a folder.", rich_help_panel=INPUT)] = Path(
         "dataset.h5"
     ),
     codes: Annotated[
@@ -88,8 +88,8 @@ def command(
     from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE, load_anatomy
     from cxredit_cli.storage.any_classifier import load_score
     from cxredit_cli.storage.codes import read_codes
-    from cxredit_cli.storage.dataset import Dataset
     from cxredit_cli.storage.directions import find_direction, read_direction, write_direction
+    from cxredit_cli.storage.image_folder import open_images
     from cxredit_cli.storage.models import load_model
 
     refuse_folders(output)
@@ -101,12 +101,15 @@ def command(
     found = [read_direction(place) for place in places]
     asked = [ask(*each, score.classes, beside, wanted_class) for each in zip(places, found, strict=True)]
     held = None if codes is None else read_codes(codes)
+    progress = ConsoleProgress()
+    padded = loaded.info.get("preprocessing", {}).get("fit") == "pad"
+    dataset = open_images(images, loaded.generator.resolution, "pad" if padded else "crop", progress)
     document = evaluate_matrix(
-        *(loaded, load_anatomy(BUNDLED_JUDGE, target), score, Dataset(images), asked),
+        *(loaded, load_anatomy(BUNDLED_JUDGE, target), score, dataset, asked),
         Cohort(split, view, label, n, seed, method, space, steps, batch, held),
         None if sweep is None else parse_sweep(sweep),
         randoms,
-        ConsoleProgress(),
+        progress,
     )
     write_text(output, dumps(document, indent=2) + "\n")
     if keep:

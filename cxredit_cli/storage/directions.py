@@ -118,7 +118,7 @@ def find_direction(given: str | Path | None, model: Path) -> Path:
         path, known = Path(given), named_directions(model)
         if path.exists() or path.suffix:
             return path
-        name = str(given).lower().replace("_", "-").replace(" ", "-")
+        name = str(given).lower().translate(str.maketrans("_ +", "---"))
         if name in known:
             return known[name]
         brings = f"brings {', '.join(known)}" if known else "brings none"
