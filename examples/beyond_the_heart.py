@@ -1,12 +1,13 @@
 """Directions of findings other than a large heart: found, judged on unseen patients, and laid out to be bundled.
 
-    python examples/beyond_the_heart.py dataset.h5 --finder finder.pt2 --judge judge.pt2 --codes unseen.h5 -o beyond
+    python examples/beyond_the_heart.py dataset.h5 --finder finder.pt2 --judge judge.pt2 -o beyond
 
-takes two classifiers of examples/train_findings.py with the same classes and codes of films that neither they nor the
-generator saw (beyond_the_heart.sh makes all three). It finds a direction of each class by the gradients of the finder,
-with the anatomy held that the disease leaves alone and with the other classes held; asks the judge what each of them
-does to all classes; and writes
+takes two classifiers of examples/train_findings.py with the same classes (beyond_the_heart.sh makes them). It finds a
+direction of each class by the gradients of the finder, with the anatomy held that the disease leaves alone and with the
+other classes held; inverts films of the split val, which neither the classifiers nor the generator saw; asks the judge
+what each direction does to all classes of those without a finding; and writes
 
+    unseen.h5             the codes, one film a patient
     candidates/NAME.h5    every direction with its figures
     directions/NAME.h5    those that hold: what a model's folder takes
     matrix.json           the figures
@@ -29,15 +30,16 @@ from performance_tables import table
 
 from cxredit_cli.atomic import write_text
 from cxredit_cli.commands.console import ConsoleProgress
-from cxredit_cli.directions.calibration import calibrate_generated
 from cxredit_cli.directions.from_measure import find_class_directions
 from cxredit_cli.directions.what_moves import find_what_moves
 from cxredit_cli.evaluation.dose_study import Cohort, find_cohort
 from cxredit_cli.evaluation.matrix_study import ask, evaluate_matrix, to_keep
-from cxredit_cli.evaluation.scans import rows_with_codes
+from cxredit_cli.evaluation.scans import choose_scans, rows_with_codes
 from cxredit_cli.figures.grids import image_grid
+from cxredit_cli.inversion.inputs import DatasetRow
+from cxredit_cli.inversion.invert_many import InvertOptions, invert_to_file
+from cxredit_cli.inversion.precision import fast_gradients
 from cxredit_cli.latent.code_batch import CodeBatch, take_codes
-from cxredit_cli.latent.responses import default_strengths
 from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.metrics.classification import score_classes
 from cxredit_cli.metrics.rank_statistics import roc_auc
@@ -81,18 +83,19 @@ COMPANIONS = {
     "View": ("Cardiomegaly", "Effusion", "Atelectasis", "Infiltration"),
 }
 PATIENTS = 3  # that are drawn
+CALIBRATED = 64  # generated images
 FEWEST = 8  # films with a finding that an AUC is worth
 
 
 def main() -> None:
     """Find, judge, draw."""
     arguments = parse()
-    model = load_model(arguments.model, parts=("generator",))
+    model = load_model(arguments.model)
     anatomy, judge = load_anatomy(), load_anatomy(BUNDLED_JUDGE)
     finder, score = (load_score(str(path), None, any_class=True) for path in (arguments.finder, arguments.judge))
-    dataset, codes = Dataset(arguments.dataset), read_codes(arguments.codes)
-    folder = arguments.output
+    dataset, folder = Dataset(arguments.dataset), arguments.output
     directions = find(model, anatomy, finder, folder / "candidates", arguments)
+    codes = invert_unseen(model, judge, dataset, score, folder / "unseen.h5", arguments)
     asked = [ask(place, each, score.classes, COMPANIONS, None) for place, each in directions.items()]
     cohort = Cohort(n=arguments.patients, seed=arguments.seed, codes=codes)
     path = folder / "matrix.json"
@@ -106,6 +109,8 @@ def main() -> None:
     scans, batch = find_cohort(model, judge, dataset, cohort)
     for (place, direction), row in zip(directions.items(), document["directions"], strict=True):
         judged = replace(direction, statistics=direction.statistics | {"unseen": to_keep(document, row)})
+        if not row["fails"]:  # how its edits are carried over to films
+            judged = replace(judged, calibration={"carried": find_what_moves(model, anatomy, direction, CALIBRATED)})
         write_direction(place, judged)
         draw(folder / f"{place.stem}.png", model, judged, batch, scans.images, row["strength"])
         if not row["fails"]:
@@ -119,7 +124,7 @@ def main() -> None:
 def find(
     model: Model, anatomy: AnatomyNetwork, finder: ClassifierScore, folder: Path, arguments: argparse.Namespace
 ) -> dict[Path, Direction]:
-    """A direction of each class of the finder that HELD knows, calibrated on generated images, by its file."""
+    """A direction of each class of the finder that HELD knows, by its file."""
     wanted = [name for name in HELD if name in finder.classes]
     places = {name: folder / f"{name.lower().replace('+', '-').replace('_', '-')}.h5" for name in wanted}
     if not all(place.exists() for place in places.values()):
@@ -131,13 +136,30 @@ def find(
             model, anatomy, finder, held, arguments.generated, arguments.seed, ConsoleProgress()
         )
         for name, direction in found.items():
-            strengths = default_strengths(model.generator, len(direction.direction))
-            calibration = {
-                "generated": calibrate_generated(model, anatomy, direction, strengths, 64),
-                "carried": find_what_moves(model, anatomy, direction, 64),
-            }
-            write_direction(places[name], replace(direction, calibration=calibration))
+            write_direction(places[name], direction)
     return {place: read_direction(place) for place in places.values()}
+
+
+def invert_unseen(
+    model: Model,
+    judge: AnatomyNetwork,
+    dataset: Dataset,
+    score: ClassifierScore,
+    path: Path,
+    arguments: argparse.Namespace,
+) -> Codes:
+    """Codes of PA films of val, one a patient: without a finding for the matrix, and some with each of the findings."""
+    rows = list(choose_scans(dataset, judge, "val", n=arguments.patients, seed=arguments.seed).rows)
+    patients = dataset.patient_ids
+    for label in (part for name in score.classes for part in name.split("+")):
+        of_patient = {patients[row]: row for row in dataset.indices("val", "PA", label)}
+        rows += list(of_patient.values())[: arguments.ill]
+    names = dataset.names
+    targets = [DatasetRow(dataset, int(row), names[row]) for row in dict.fromkeys(rows)]
+    options = InvertOptions("hybrid", "w+", "crop", arguments.steps)
+    with fast_gradients(model.generator):
+        invert_to_file(model, targets, options, path, ConsoleProgress())
+    return read_codes(path)
 
 
 def draw(
@@ -248,11 +270,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--finder", type=Path, required=True, help="the classifier that directions are found with")
     parser.add_argument("--judge", type=Path, required=True, help="the one that judges them")
-    parser.add_argument("--codes", type=Path, required=True, help="of `cxredit invert` of unseen films of the dataset")
     parser.add_argument("--output", "-o", type=Path, default=Path("beyond"))
     parser.add_argument("--model", type=Path, help="default: ./model, else the bundled one")
     parser.add_argument("--generated", type=int, default=512, help="generated images that directions are found on")
     parser.add_argument("--patients", type=int, default=150, help="unseen ones without a finding, at most")
+    parser.add_argument("--ill", type=int, default=25, help="unseen ones of each finding: how much of it codes keep")
+    parser.add_argument("--steps", type=int, default=75, help="of inversion")
     parser.add_argument("--randoms", type=int, default=5, help="random directions of each kind")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -13,11 +13,9 @@ DATASET=${DATASET:?a dataset of cxredit prepare}
 OUTPUT=${OUTPUT:-beyond}
 PRECISION=${PRECISION:-fp32}          # bf16 where the processor has it
 STEPS=${STEPS:-3000}                  # of either classifier
-HEALTHY=${HEALTHY:-220}               # unseen PA films without a finding that are edited; of several of a patient one
-ILL=${ILL:-25}                        # unseen PA films of each finding: how much of it survives in their codes
-INVERSION=${INVERSION:-75}            # steps
+HEALTHY=${HEALTHY:-150}               # unseen patients without a finding whose PA films are edited
+ILL=${ILL:-25}                        # unseen patients of each finding: how much of it survives in their codes
 GENERATED=${GENERATED:-512}
-read -ra cxredit <<<"${CXREDIT:-cxredit}"
 read -ra python <<<"${PYTHON:-python3}"
 examples=$(dirname "$0")
 model=()
@@ -37,15 +35,5 @@ learn() {
 learn finder --architecture residual --resolution 64 --batch 48 --seed 1
 learn judge --architecture plain --resolution 128 --seed 2
 
-# Codes of films that nothing was trained on.
-invert() {
-    "${cxredit[@]}" invert "$DATASET" "${model[@]}" --split val --view PA --label "$1" --limit "$2" \
-        --steps "$INVERSION" -o "$OUTPUT/unseen.h5" >"$OUTPUT/invert.log"
-}
-invert "No Finding" "$HEALTHY"
-for name in "${findings[@]}"; do
-    for label in ${name//+/ }; do invert "$label" "$ILL"; done
-done
-
 "${python[@]}" "$examples/beyond_the_heart.py" "$DATASET" "${model[@]}" --finder "$OUTPUT/finder.pt2" \
-    --judge "$OUTPUT/judge.pt2" --codes "$OUTPUT/unseen.h5" --generated "$GENERATED" -o "$OUTPUT"
+    --judge "$OUTPUT/judge.pt2" --generated "$GENERATED" --patients "$HEALTHY" --ill "$ILL" -o "$OUTPUT"

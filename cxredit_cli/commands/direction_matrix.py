@@ -31,9 +31,9 @@ def command(
     classifier: Annotated[
         str, typer.Option(help=f"The judge, of several classes: {CLASSIFIER_HELP}.", rich_help_panel=MODEL)
     ],
-    images: Annotated[Path, typer.Option(help="A dataset of `cxredit prepare`, or a folder.", rich_help_panel=INPUT)] = Path(
-        "dataset.h5"
-    ),
+    images: Annotated[
+        Path, typer.Option(help="A dataset of `cxredit prepare`, or a folder.", rich_help_panel=INPUT)
+    ] = Path("dataset.h5"),
     codes: Annotated[
         Path | None, typer.Option(help="Codes of its images; without them they are inverted.", rich_help_panel=INPUT)
     ] = None,

@@ -12,7 +12,7 @@ from cxredit_cli.app import app
 from cxredit_cli.errors import InputError
 from cxredit_cli.storage.directions import Direction, find_direction, read_direction, write_direction
 from cxredit_cli.storage.models import BUNDLED, load_model
-from tests.commands.test_evaluate import scans as scans  # noqa: PLC0414
+from tests.commands.test_evaluate import scans as scans
 from tests.storage.classifier_files import write_pt2
 
 
@@ -47,7 +47,15 @@ def test_what_is_there_and_what_it_is_worth(model: Path) -> None:
     assert result.exit_code == 1  # one is of another generator
     assert "foreign.h5 is a direction of the generator ffffffffffffffff" in " ".join(result.stderr.split())
     (row,) = (line for line in result.stdout.splitlines() if "│ left" in line)
-    assert [cell.strip() for cell in row.strip("│ ").split("│")] == "left|2.5|0.91|+1.5|-0.4 Right|0.3|97%".split("|")
+    assert [cell.strip() for cell in row.strip("│ ").split("│")] == [
+        "left",
+        "2.5",
+        "0.91",
+        "+1.5",
+        "-0.4 Right",
+        "0.3",
+        "97%",
+    ]
     assert "pleural-thickening │ -" in result.stdout
     document = json.loads(run("direction", "list", "--json").stdout)
     assert [each["name"] for each in document["directions"]] == ["left", "pleural-thickening"]

@@ -12,14 +12,18 @@ from numpy.testing import assert_allclose
 from cxredit_cli.anatomy.measures import FIGURES, Anatomy, measure_images
 from cxredit_cli.anatomy.picture_measures import MEASURES, soft_measures
 from cxredit_cli.directions import measure_gradients
+from cxredit_cli.directions.from_measure import find_class_directions
 from cxredit_cli.directions.measure_gradients import ORGANS, Gradients, differentiate, steady_direction
+from cxredit_cli.errors import InputError
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.networks.anatomy import AnatomyConfig, AnatomyNetwork
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.radiographs.geometry import fit_square
 from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.storage.anatomy_network import load_anatomy
+from cxredit_cli.storage.any_classifier import load_score
 from cxredit_cli.storage.models import load_model
+from tests.storage.classifier_files import write_pt2
 
 SIDE = 32
 
@@ -146,3 +150,29 @@ def test_joining_and_taking_halves_keeps_the_rows() -> None:
     assert len(both) == 8
     assert_allclose(both[4:].measures["ctr"], part.measures["ctr"])
     assert_allclose(both[::2].probes, both.probes[[0, 2, 4, 6]])
+
+
+def test_classes_of_one_classifier_hold_each_other(
+    tiny_model_dir: Path, generator: Generator, network: AnatomyNetwork, tmp_path: Path
+) -> None:
+    model, score = load_model(tiny_model_dir), load_score(str(write_pt2(tmp_path / "b.pt2")), "Left")
+    found = find_class_directions(model, network, score, {"Left": ("Right",), "Right": ()}, 60)
+    assert found["Left"].method.endswith("of Left, gradients, holding Right")
+    assert found["Right"].method.endswith("of Right, gradients")
+    w = random_codes(generator, 9, range(32))  # other pictures
+
+    def effect(name: str) -> np.ndarray:
+        step = 0.2 * torch.from_numpy(found[name].direction)
+        with torch.no_grad():
+            ends = [score.log_odds_of(generator.synthesis(w + sign * step), score.classes) for sign in (1, -1)]
+        return (ends[0] - ends[1]).mean(0).numpy()
+
+    left, right = effect("Left"), effect("Right")
+    assert left[0] > 0
+    assert right[1] > 0
+    # A random generator is bright on both sides at once, so a direction that holds nothing moves both.
+    assert abs(left[1] / left[0]) < 0.5 * abs(right[0] / right[1])
+    with pytest.raises(InputError, match=r"b\.pt2 knows Left, Right, and 'Middle' is none"):
+        find_class_directions(model, network, score, {"Middle": ()}, 60)
+    with pytest.raises(InputError, match=r"'Middle' is no measure.*or of the classes Left, Right"):
+        find_class_directions(model, network, score, {"Left": ("Middle",)}, 60)

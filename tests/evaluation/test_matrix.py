@@ -29,7 +29,7 @@ def moved(slopes: tuple[float, float, float], patients: int = 40) -> Moved:
     own = (own - own.mean(axis=0)) / own.std(axis=0)
     log_odds = own + strengths[:, None] * np.array(slopes)
     flat = np.full((patients, 4), 0.5)
-    anatomy = {name: flat * (1 + 0.1 * strengths) for name in SHOWN}
+    anatomy = dict.fromkeys(SHOWN, flat * (1 + 0.1 * strengths))
     good = np.ones((patients, 4), dtype=np.bool_)
     good[:4, 2:] = False  # a tenth
     return Moved(strengths, log_odds, anatomy, good, good, 0.01 * strengths + 0 * flat)
@@ -89,7 +89,9 @@ def test_every_class_is_asked_about_every_picture(tiny_model_dir: Path, tmp_path
     codes = random_codes(generator, 0, range(5))
     originals = torch.cat(list(synthesize(generator, codes)))
     vector = torch.eye(1, 32)
-    found = move(generator, load_anatomy(BUNDLED_JUDGE), score, CodeBatch(codes, None, None, ""), originals, vector, [3])
+    found = move(
+        generator, load_anatomy(BUNDLED_JUDGE), score, CodeBatch(codes, None, None, ""), originals, vector, [3]
+    )
     assert found.strengths.tolist() == [0, 3]
     with torch.no_grad():
         pictures = generator.synthesis(codes + 3 * vector).clamp(-1, 1)
