@@ -13,6 +13,7 @@ what each direction does to all classes of those without a finding; and writes
     matrix.json           the figures
     tables.md             the tables of docs/beyond-the-heart.md
     NAME.png              three unseen patients: the film, its reconstruction, three strengths, what changes
+    held.png              a patient for each direction that holds
 
 Stop it and start it again: what is there is kept.
 """
@@ -82,7 +83,7 @@ COMPANIONS = {
     "Age": ("Cardiomegaly",),
     "View": ("Cardiomegaly", "Effusion", "Atelectasis", "Infiltration"),
 }
-PATIENTS = 3  # that are drawn
+PATIENTS, COLUMNS = 3, 6  # that are drawn, and pictures of each
 CALIBRATED = 64  # generated images
 FEWEST = 8  # films with a finding that an AUC is worth
 
@@ -107,14 +108,19 @@ def main() -> None:
         )
         write_text(path, json.dumps(document, indent=1) + "\n")
     scans, batch = find_cohort(model, judge, dataset, cohort)
+    held: list[torch.Tensor] = []
     for (place, direction), row in zip(directions.items(), document["directions"], strict=True):
         judged = replace(direction, statistics=direction.statistics | {"unseen": to_keep(document, row)})
         if not row["fails"]:  # how its edits are carried over to films
             judged = replace(judged, calibration={"carried": find_what_moves(model, anatomy, direction, CALIBRATED)})
         write_direction(place, judged)
-        draw(folder / f"{place.stem}.png", model, judged, batch, scans.images, row["strength"])
+        rows = [draw(model, direction, batch, scans.images, row["strength"], index) for index in range(PATIENTS)]
+        write_png(folder / f"{place.stem}.png", image_grid(torch.cat(rows), COLUMNS))
         if not row["fails"]:
+            held.append(rows[len(held) % PATIENTS])
             write_direction(folder / "directions" / place.name, judged)
+    if held:
+        write_png(folder / "held.png", image_grid(torch.cat(held), COLUMNS))
     reports = [json.loads(path.with_suffix(".report.json").read_text()) for path in (arguments.finder, arguments.judge)]
     kept = what_codes_keep(model, score, dataset, codes)
     write_text(folder / "tables.md", tables(document, reports, kept))
@@ -163,17 +169,14 @@ def invert_unseen(
 
 
 def draw(
-    path: Path, model: Model, direction: Direction, codes: CodeBatch, originals: torch.Tensor, strength: float
-) -> None:
-    """PATIENTS rows: film, reconstruction, a half, once and one and a half times `strength`, what changed at once."""
-    rows = []
-    for index in range(PATIENTS):
-        steps = torch.tensor([0, 0.5, 1, 1.5])[:, None, None] * strength
-        w = codes.w[index] + steps * torch.from_numpy(direction.direction)
-        noise = None if codes.noise is None else [layer[[index] * len(steps)] for layer in codes.noise]
-        made = torch.cat(list(synthesize(model.generator, w, noise)))
-        rows += [originals[index : index + 1], made, (made[2:3] - made[:1]).clamp(-1, 1)]
-    write_png(path, image_grid(torch.cat(rows), 6))
+    model: Model, direction: Direction, codes: CodeBatch, originals: torch.Tensor, strength: float, index: int
+) -> torch.Tensor:
+    """[COLUMNS, 1, R, R] of one patient: film, reconstruction, half, once, one and a half times `strength`, change."""
+    steps = torch.tensor([0, 0.5, 1, 1.5])[:, None, None] * strength
+    w = codes.w[index] + steps * torch.from_numpy(direction.direction)
+    noise = None if codes.noise is None else [layer[[index] * len(steps)] for layer in codes.noise]
+    made = torch.cat(list(synthesize(model.generator, w, noise)))
+    return torch.cat([originals[index : index + 1], made, (made[2:3] - made[:1]).clamp(-1, 1)])
 
 
 def what_codes_keep(

@@ -70,7 +70,7 @@ class Training:
     seed: int = 0
     architecture: str = "residual"
     width: int = 16  # of the residual network
-    labels: tuple[str, ...] = ()
+    labels: str = ""  # with commas
 
 
 class Findings(nn.Module):
@@ -123,7 +123,7 @@ def main() -> None:
     training = np.array([split == "train" for split in dataset.splits])
     options = Training(
         **{name: getattr(arguments, name) for name in ("steps", "batch", "seed", "architecture", "width")},
-        labels=labels,
+        labels=",".join(labels),
     )
     torch.manual_seed(options.seed)
     network = Findings(options.architecture, arguments.resolution, options.width, len(labels))
