@@ -38,6 +38,7 @@ def command(
             {
                 **{"name": name, "file": str(path), "grows": each.name, "method": each.method},
                 **{"carried": each.carried, "unseen": each.statistics.get("unseen")},
+                "calibration": each.calibration,
             }
             for name, path, each in found
         ]
@@ -53,11 +54,14 @@ def command(
 def _print(found: "list[tuple[str, Path, Direction]]") -> None:
     from rich.table import Table
 
-    table = Table("name", "strength", "AUC", "log-odds", "next", "random", "own", title=None)
+    from cxredit_cli.directions.calibration import known_slope
+
+    table = Table("name", "strength", "AUC", "log-odds", "next", "random", "own")
     for name, _, direction in found:
         figures = direction.statistics.get("unseen")
         if figures is None:
-            table.add_row(name, *["-"] * 6)
+            slope = known_slope(direction)
+            table.add_row(name, "-", "-", "-" if slope is None else f"CTR {slope[0]:+.3f} a unit", *["-"] * 3)
             continue
         rise = figures["rise"]
         random = max(max(values) for values in figures["random"].values())
