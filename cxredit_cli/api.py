@@ -198,7 +198,9 @@ def write_codes(path: str | Path, model: Model, codes: Inverted) -> None:
 
 
 def load_direction(path: str | Path | None = None, model: Model | None = None) -> Direction:
-    """The direction in a file; None: ./direction.h5 where there is one, else the cardiomegaly direction of `model`.
+    """The direction in a file, or one of `model` by its name, such as "effusion".
+
+    None: ./direction.h5 where there is one, else the model's cardiomegaly.
 
     Examples:
         >>> import cxredit_cli as cx
@@ -209,7 +211,7 @@ def load_direction(path: str | Path | None = None, model: Model | None = None) -
     """
     if path is None and model is None:
         raise InputError("Give the file of a direction, or the model whose own is wanted.")
-    found = find_direction(None if path is None else Path(path), model.path if model is not None else Path())
+    found = find_direction(path, model.path if model is not None else Path())
     direction = read_direction(found)
     if model is not None:
         direction.check_generator(model.fingerprint, found)

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cxredit_cli.commands import direction_calibrate, direction_compare, direction_discover
+from cxredit_cli.commands import (
+    direction_calibrate,
+    direction_compare,
+    direction_discover,
+    direction_list,
+    direction_matrix,
+)
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr
 from cxredit_cli.commands.direction_report import document, print_found, print_left_out
 from cxredit_cli.commands.options import (
@@ -79,7 +85,7 @@ def find(
         str | None, typer.Option(help="What grows along it; default: files, label or measure.", rich_help_panel=MODEL)
     ] = None,
     orthogonal_to: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(help="A direction that it shall have no part along; repeatable.", rich_help_panel=INPUT),
     ] = None,
     control: Annotated[
@@ -131,7 +137,10 @@ def find(
     wanted_class: ClassOption = None,
     hold: Annotated[
         str | None,
-        typer.Option(help="Measures to hold; default: thorax width, lung heights, tone.", rich_help_panel=MEASURE),
+        typer.Option(
+            help="Measures to hold, or other classes of the classifier; default: thorax width, lung heights, tone.",
+            rich_help_panel=MEASURE,
+        ),
     ] = None,
     n: Annotated[
         int | None,
@@ -153,7 +162,8 @@ def find(
     from cxredit_cli.atomic import refuse_folders
     from cxredit_cli.errors import InputError
     from cxredit_cli.radiographs.geometry import check_fit
-    from cxredit_cli.storage.directions import read_direction, write_direction
+    from cxredit_cli.storage.directions import find_direction, read_direction, write_direction
+    from cxredit_cli.storage.models import find_model
 
     refuse_folders(output)
     square = check_fit(fit)
@@ -191,7 +201,8 @@ def find(
         refuse_several(f"direction by {chosen[0]}")
         if gpus is not None:
             raise InputError("--gpus goes with --from-measure and --from-classifier.")
-    others = [(path, read_direction(path)) for path in orthogonal_to or []]
+    places = [find_direction(given, find_model(model)) for given in orthogonal_to or []]
+    others = [(place, read_direction(place)) for place in places]
     failed: list[tuple[str, str]] = []
     warning: str | None = None
     cohort: Cohort | None = None
@@ -251,6 +262,8 @@ def find(
 
 
 group.command("compare")(direction_compare.command)
+group.command("list")(direction_list.command)
+group.command("matrix")(direction_matrix.command)
 group.command("discover")(direction_discover.command)
 group.command("calibrate")(direction_calibrate.command)
 

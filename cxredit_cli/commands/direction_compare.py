@@ -1,16 +1,19 @@
 """`cxredit direction compare`: cosines of directions."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cxredit_cli.commands.console import print_json, stdout
-from cxredit_cli.commands.options import JsonOption
+from cxredit_cli.commands.options import JsonOption, ModelOption
 
 
 def command(
-    directions: Annotated[list[Path], typer.Argument(help="Two or more direction files of one generator.")],
+    directions: Annotated[
+        list[str],
+        typer.Argument(help="Two or more directions of one generator: files, or names that `direction list` shows."),
+    ],
+    model: ModelOption = None,
     json: JsonOption = False,
 ) -> None:
     """Print the cosines of directions; one of W counts as the same step in every layer of W+."""
@@ -18,11 +21,13 @@ def command(
 
     from cxredit_cli.directions.comparison import chance_cosine, cosine_table
     from cxredit_cli.errors import InputError
-    from cxredit_cli.storage.directions import read_direction
+    from cxredit_cli.storage.directions import find_direction, read_direction
+    from cxredit_cli.storage.models import find_model
 
     if len(directions) < 2:
         raise InputError("Only one direction was given; give two or more to compare.")
-    found = [(path, read_direction(path)) for path in directions]
+    places = [find_direction(given, find_model(model)) for given in directions]
+    found = [(place, read_direction(place)) for place in places]
     cosines = cosine_table(found)
     chance = chance_cosine([direction for _, direction in found])
     if json:

@@ -47,11 +47,12 @@ def command(
         typer.Option(min=0.001, max=0.999, help="Probability that the answer is moved across.", rich_help_panel=METHOD),
     ] = 0.5,
     direction: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--direction",
             "-d",
-            help="Move along this direction; without it, along the classifier's own gradient.",
+            help="Move along this direction, a file or a name of `direction list`; without it, along the classifier's "
+            "own gradient.",
             rich_help_panel=INPUT,
         ),
     ] = None,
@@ -99,8 +100,8 @@ def command(
     from cxredit_cli.report.explanation import write_explanations
     from cxredit_cli.storage.anatomy_network import load_anatomy
     from cxredit_cli.storage.any_classifier import load_score
-    from cxredit_cli.storage.directions import read_direction
-    from cxredit_cli.storage.models import load_model
+    from cxredit_cli.storage.directions import find_direction, read_direction
+    from cxredit_cli.storage.models import find_model, load_model
 
     if not inputs:
         raise InputError("Name a radiograph, such as `cxredit explain scan.png --classifier mine.pt2`.")
@@ -115,15 +116,16 @@ def command(
     square = check_fit(fit)
     on = resolve_device(device)
     score = load_score(classifier, wanted_class, on)
-    chosen = None if direction is None else read_direction(direction)
+    where = None if direction is None else find_direction(direction, find_model(model))
+    chosen = None if where is None else read_direction(where)
     if chosen is None and not score.differentiable:
         raise InputError(
             f"{score.file} has no gradients (ONNX); give a direction with -d, such as one of `cxredit direction "
             f"--from-classifier {score.file}`, or the classifier as .pt2 or .pt."
         )
     loaded = load_model(model, on)
-    if chosen is not None and direction is not None:
-        chosen.check_generator(loaded.fingerprint, direction)
+    if chosen is not None and where is not None:
+        chosen.check_generator(loaded.fingerprint, where)
     progress = ConsoleProgress()
     sources = list_sources(inputs, sys.stdin, progress, any_view)
     # In W+ for the film's own detail; an encoder alone answers in its own space.

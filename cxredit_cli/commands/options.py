@@ -22,11 +22,12 @@ ModelOption = Annotated[
     ),
 ]
 DirectionOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--direction",
         "-d",
-        help="File of the direction. Default: ./direction.h5, else the model's cardiomegaly.",
+        help="The direction: a file, or a name that `direction list` shows. Default: ./direction.h5, else the "
+        "model's cardiomegaly.",
         rich_help_panel=MODEL,
     ),
 ]

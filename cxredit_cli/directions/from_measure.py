@@ -5,7 +5,7 @@ must not change with it (thorax width, lung heights, tone) is held: the directio
 those measures, so that to first order they stay.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -16,7 +16,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold, cross_val_predict
 
 from cxredit_cli.anatomy.picture_measures import MEASURES, TONES, measure_pictures
-from cxredit_cli.directions.measure_gradients import Gradients, differentiate, steady_direction
+from cxredit_cli.directions.measure_gradients import ORGANS, Gradients, differentiate, steady_direction
 from cxredit_cli.errors import InputError
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.latent.responses import reach
@@ -33,7 +33,6 @@ MeasureMethod = Literal["gradients", "regression"]
 
 IMAGES: dict[MeasureMethod, int] = {"gradients": 512, "regression": 3200}  # that each method takes by default
 HELD = ("thorax_width", "right_lung_height", "left_lung_height", *TONES)
-LOG_ODDS = "log_odds"  # of a classifier, beside the measures
 PENALTIES = np.logspace(-1, 4, 11)
 FOLDS = 5
 FEWEST: dict[MeasureMethod, int] = {"gradients": 16, "regression": 50}  # plausible images that one is worth
@@ -52,6 +51,7 @@ def measure_generated(
     generator: Generator,
     network: AnatomyNetwork,
     n: int,
+    names: Sequence[str] = MEASURES,
     seed: int = 0,
     batch: int = 32,
     progress: Progress | None = None,
@@ -60,7 +60,7 @@ def measure_generated(
 ) -> tuple[Floats, dict[str, Floats]]:
     """Codes [M, w_dim] of `n` random z and the measures [M] of their images; implausible ones are left out (M <= n).
 
-    With `score` also a classifier's log-odds, under the name LOG_ODDS. Of several `processes` each looks at its share,
+    With `score` a name may be a class of that classifier: its log-odds. Of several `processes` each looks at its share,
     and all have all figures.
     """
     progress = progress or SilentProgress()
@@ -68,7 +68,7 @@ def measure_generated(
     progress.start("Measuring generated images", n)
     with torch.no_grad():
         for part in processes.rounds(n, batch):
-            mine = _measure_some(generator, network, seed, part, score) if part else None
+            mine = _measure_some(generator, network, seed, part, names, score) if part else None
             found += [each for each in processes.exchange(mine) if each is not None]
             progress.advance(min(part.start + batch * processes.count, n))
     progress.finish()
@@ -77,15 +77,22 @@ def measure_generated(
 
 
 def _measure_some(
-    generator: Generator, network: AnatomyNetwork, seed: int, indices: range, score: ClassifierScore | None
+    generator: Generator,
+    network: AnatomyNetwork,
+    seed: int,
+    indices: range,
+    names: Sequence[str],
+    score: ClassifierScore | None,
 ) -> tuple[Floats, dict[str, Floats]]:
     """`measure_generated` for images that are worked on at once."""
     w = random_codes(generator, seed, indices)
     images = generator.synthesis(w)
     found, plausible = measure_pictures(network, images, len(w))
     if score is not None:
-        found[LOG_ODDS] = score.log_odds(images).double().cpu().numpy()
-    return w[:, 0].double().cpu().numpy()[plausible], {name: values[plausible] for name, values in found.items()}
+        classes = [name for name in names if name in score.classes]
+        answers = score.log_odds_of(images, classes).double().cpu().numpy()
+        found |= dict(zip(classes, answers.T, strict=True))
+    return w[:, 0].double().cpu().numpy()[plausible], {name: found[name][plausible] for name in names}
 
 
 def measured_direction(
@@ -127,43 +134,54 @@ def gradient(codes: Floats, measure: Floats) -> tuple[Floats, float]:
     return slope, r2
 
 
-def gradients_direction(
+def gradients_directions(
     model: Model,
     network: AnatomyNetwork,
-    target: str,
-    held: tuple[str, ...],
+    held: Mapping[str, Sequence[str]],
     n: int,
     seed: int,
     progress: Progress | None = None,
     score: ClassifierScore | None = None,
     processes: Processes = ALONE,
-) -> tuple[Floats, dict[str, float]]:
-    """The unit vector [D] of `steady_direction` by `n` generated images, and its statistics.
+) -> dict[str, tuple[Floats, dict[str, float]]]:
+    """The unit vector [D] of `steady_direction` of each target by `n` generated images, and its statistics.
 
-    The first half of the images gives a direction; the others are moved along it by up to `reach` before they are
-    looked at, so that what is held stays over the whole path and not only at its beginning.
+    `held` has what each target holds. The first half of the images gives directions; the others are moved along them in
+    turn by up to `reach` before they are looked at, so that what is held stays over the whole path and not only at its
+    beginning.
     """
     generator, progress = model.generator, progress or SilentProgress()
+    targets = list(held)
+    names = list(dict.fromkeys([*targets, *(name for each in held.values() for name in each)]))
+    organs = ORGANS.get(targets[0]) if len(targets) == 1 else None  # what may change must be one thing
     w = random_codes(generator, seed, range(n))
     half = n // 2
     progress.start("Differentiating", n)
     differ = partial(differentiate, generator, network, progress=progress, score=score, processes=processes)
-    near = differ(w[:half], target, held, seed)
+    near = differ(w[:half], names, organs, seed)
     _check_enough("gradients", len(near), half)
-    vector = torch.from_numpy(steady_direction(near, target, held)).to(w)
+    vectors = torch.from_numpy(np.stack([steady_direction(near, name, held[name]) for name in targets])).to(w)
     strengths = np.random.default_rng([seed, n]).uniform(0, reach(generator, 1), n - half)
-    moved = w[half:] + torch.from_numpy(strengths).to(w)[:, None, None] * vector
-    far = differ(moved, target, held, seed + 1, done=half)
+    along = vectors[torch.arange(n - half) % len(targets)]
+    moved = w[half:] + (torch.from_numpy(strengths).to(w)[:, None] * along)[:, None]
+    far = differ(moved, names, organs, seed + 1, done=half)
     progress.finish()
     found = Gradients.join([near, far])
+    halves = [Gradients.join([near[i::2], far[i::2]]) for i in (0, 1)]
+    return {name: _steady(found, halves, name, held[name]) for name in targets}
+
+
+def _steady(
+    found: Gradients, halves: Sequence[Gradients], target: str, held: Sequence[str]
+) -> tuple[Floats, dict[str, float]]:
     direction = steady_direction(found, target, held)
-    halves = [steady_direction(Gradients.join([near[i::2], far[i::2]]), target, held) for i in (0, 1)]
+    one, other = (steady_direction(half, target, held) for half in halves)
     slope, elsewhere = found.measures[target].mean(axis=0), found.elsewhere()
     free = slope / np.linalg.norm(slope)
     return direction, {
         "images": float(len(found)),
         "rise_per_unit": float(slope @ direction),
-        "cosine_of_halves": float(halves[0] @ halves[1]),
+        "cosine_of_halves": float(one @ other),
         "cosine_with_uncontrolled": float(free @ direction),
         "elsewhere_per_rise": float(np.sqrt(direction @ elsewhere @ direction) / (slope @ direction)),
         "elsewhere_per_rise_uncontrolled": float(np.sqrt(free @ elsewhere @ free) / (slope @ free)),
@@ -184,34 +202,85 @@ def find_measured_direction(
 ) -> Direction:
     """The direction of a measure or of a class's log-odds in the model's W, by `n` (None: of IMAGES) generated images.
 
-    Several `processes` share the images, and all find it. Raises InputError for a measure that there is not, for
-    gradients of a classifier that has none, and where too few images have plausible anatomy.
+    `held` are measures, or other classes of the classifier. Several `processes` share the images, and all find it.
+    Raises InputError for a measure that there is not, for gradients of a classifier that has none, and where too few
+    images have plausible anatomy.
     """
     score = None if isinstance(target, str) else target
-    for measure in (*([target] if isinstance(target, str) else ()), *held):
-        if measure not in MEASURES:
-            raise InputError(f"'{measure}' is no measure; use one of {', '.join(MEASURES)}.")
+    wanted = target if isinstance(target, str) else target.wanted
+    _check_known([*([target] if isinstance(target, str) else ()), *held], score)
     if score is not None and method == "gradients" and not score.differentiable:
         raise InputError(f"{score.file} has no gradients; use --how regression.")
-    wanted = target if isinstance(target, str) else LOG_ODDS
     held = tuple(measure for measure in held if measure != wanted)
+    n = _enough(method, n)
+    if method == "gradients":
+        found = gradients_directions(model, network, {wanted: held}, n, seed, progress, score, processes)
+        vector, statistics = found[wanted]
+    else:
+        names = (wanted, *held)
+        codes, measures = measure_generated(
+            model.generator, network, n, names, seed, progress=progress, score=score, processes=processes
+        )
+        vector, statistics = measured_direction(codes, measures, wanted, held)
+    return _direction(model, vector, statistics, wanted, score, held, method, n, seed, name)
+
+
+def find_class_directions(
+    model: Model,
+    network: AnatomyNetwork,
+    score: ClassifierScore,
+    held: Mapping[str, Sequence[str]],
+    n: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Direction]:
+    """The directions of several classes of one classifier by gradients at the same generated images.
+
+    `held` has for each class the measures, and the other classes, that it holds. Raises InputError as above.
+    """
+    for name in held:
+        if name not in score.classes:
+            raise InputError(f"{score.file} knows {', '.join(score.classes)}, and '{name}' is none of them.")
+    _check_known([name for names in held.values() for name in names], score)
+    n = _enough("gradients", n)
+    found = gradients_directions(model, network, held, n, seed, progress, score)
+    return {name: _direction(model, *found[name], name, score, held[name], "gradients", n, seed, name) for name in held}
+
+
+def _check_known(names: Sequence[str], score: ClassifierScore | None) -> None:
+    classes = () if score is None else score.classes
+    for name in names:
+        if name not in MEASURES and name not in classes:
+            also = f", or of the classes {', '.join(classes)}" if classes else ""
+            raise InputError(f"'{name}' is no measure; use one of {', '.join(MEASURES)}{also}.")
+
+
+def _enough(method: MeasureMethod, n: int | None) -> int:
     n = n or IMAGES[method]
     fewest = FEWEST[method] * (2 if method == "gradients" else 1)  # half of them give the first direction by gradients
     if n < fewest:
         raise InputError(
             f"{n} generated images are too few for {method}; take at least {fewest}, better {IMAGES[method]}."
         )
-    if method == "gradients":
-        vector, statistics = gradients_direction(*(model, network, wanted, held, n, seed, progress, score, processes))
-    else:
-        codes, measures = measure_generated(
-            model.generator, network, n, seed, progress=progress, score=score, processes=processes
-        )
-        vector, statistics = measured_direction(codes, measures, wanted, held)
-    what = f"measure {wanted}" if score is None else f"classifier {score.file} [{score.sha}] of {score.wanted}"
+    return n
+
+
+def _direction(
+    model: Model,
+    vector: Floats,
+    statistics: dict[str, float],
+    wanted: str,
+    score: ClassifierScore | None,
+    held: Sequence[str],
+    method: MeasureMethod,
+    n: int,
+    seed: int,
+    name: str | None,
+) -> Direction:
+    what = f"measure {wanted}" if score is None else f"classifier {score.file} [{score.sha}] of {wanted}"
     return Direction(
         direction=vector[None].astype(np.float32),
-        name=name or (wanted if score is None else score.wanted),
+        name=name or wanted,
         method=f"{what}, {method}" + (f", holding {', '.join(held)}" if held else ""),
         fingerprint=model.fingerprint,
         sources=[f"{n} generated images, seed {seed}"],

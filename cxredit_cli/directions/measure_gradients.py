@@ -70,8 +70,8 @@ def differentiate(
     generator: Generator,
     network: AnatomyNetwork,
     w: Tensor,
-    target: str,
-    held: Sequence[str],
+    names: Sequence[str],
+    organs: Sequence[int] | None,
     seed: int = 0,
     batch: int = 8,
     progress: Progress | None = None,
@@ -79,10 +79,11 @@ def differentiate(
     score: ClassifierScore | None = None,
     processes: Processes = ALONE,
 ) -> Gradients:
-    """Gradients of `target` and the `held` measures at codes [N, 1, D]; those of implausible images are left out.
+    """Gradients of the measures `names` at codes [N, 1, D]; those of implausible images are left out.
 
-    With `score` the target is a classifier's log-odds, and `target` only its name. `progress` is told `done` and the
-    codes since. Of several `processes` each differentiates its share, and all have the gradients of all.
+    With `score` a name may also be a class of that classifier: its log-odds. The picture may change in and around
+    `organs`, what it does elsewhere is probed; None: anywhere, and nothing is. `progress` is told `done` and the codes
+    since. Of several `processes` each differentiates its share, and all have the gradients of all.
     """
     progress = progress or SilentProgress()
     parts: list[Gradients] = []
@@ -91,19 +92,21 @@ def differentiate(
         for rows in processes.rounds(len(w), batch):
             # Signs come from one stream for all images: those of images in between, which others look at, are skipped.
             for start in range(drawn, rows.start, batch):
-                _draw_signs(min(batch, rows.start - start), generator.resolution, signs)
+                _draw_signs(organs, min(batch, rows.start - start), generator.resolution, signs)
             drawn = rows.stop
             found = None
             if rows:
-                probes = _draw_signs(len(rows), generator.resolution, signs)
-                found = _gradients_at(generator, network, w[rows.start : rows.stop], target, held, probes, score)
+                probes = _draw_signs(organs, len(rows), generator.resolution, signs)
+                found = _gradients_at(generator, network, w[rows.start : rows.stop], names, organs, probes, score)
             parts += [part for part in processes.exchange(found) if part is not None]
             progress.advance(done + min(rows.start + batch * processes.count, len(w)))
     return Gradients.join(parts)
 
 
-def _draw_signs(images: int, side: int, signs: torch.Generator) -> list[Tensor]:
-    """PROBES random pictures [images, 1, side, side] of -1 and 1."""
+def _draw_signs(organs: Sequence[int] | None, images: int, side: int, signs: torch.Generator) -> list[Tensor]:
+    """PROBES random pictures [images, 1, side, side] of -1 and 1; none where nothing is probed."""
+    if organs is None:
+        return []
     shape = (images, 1, side, side)
     return [torch.randint(0, 2, shape, generator=signs).float() * 2 - 1 for _ in range(PROBES)]
 
@@ -112,34 +115,35 @@ def _gradients_at(
     generator: Generator,
     network: AnatomyNetwork,
     w: Tensor,
-    target: str,
-    held: Sequence[str],
+    names: Sequence[str],
+    organs: Sequence[int] | None,
     signs: Sequence[Tensor],
     score: ClassifierScore | None,
 ) -> Gradients:
-    """`differentiate` for codes that are worked on at once; `signs` are PROBES random pictures of each."""
-    names = (target, *held)
+    """`differentiate` for codes that are worked on at once; `signs` are PROBES random pictures of each, or none."""
     codes = w.detach().clone().requires_grad_()
     made = generator.synthesis(codes)
     images = made.detach().float().requires_grad_()
     soft = soft_measures(network, images)
     if score is not None:
-        soft[target] = score.log_odds(images)
+        classes = [name for name in names if name in score.classes]
+        soft |= dict(zip(classes, score.log_odds_of(images, classes).unbind(1), strict=True))
     seen = [torch.autograd.grad(soft[name].sum(), images, retain_graph=True)[0] for name in names]
-    free = _elsewhere(network, images.detach(), ORGANS.get(target))
-    # / 2: the grey range is -1 to 1
-    seen += [random.to(images) * free / 2 / images[0].numel() ** 0.5 for random in signs]
+    if organs is not None:
+        free = _elsewhere(network, images.detach(), organs)
+        # / 2: the grey range is -1 to 1
+        seen += [random.to(images) * free / 2 / images[0].numel() ** 0.5 for random in signs]
     found = [torch.autograd.grad(made, codes, each.to(made), retain_graph=True)[0][:, 0] for each in seen]
     plausible = torch.from_numpy(measure_images(network, images.detach(), len(w)).plausible)
     kept = [each.double().cpu()[plausible].numpy() for each in found]
-    return Gradients(dict(zip(names, kept, strict=False)), np.stack(kept[len(names) :], axis=1))
+    unprobed = np.zeros((int(plausible.sum()), PROBES, w.shape[-1]))
+    probes = unprobed if organs is None else np.stack(kept[len(names) :], axis=1)
+    return Gradients(dict(zip(names, kept, strict=False)), probes)
 
 
 @torch.no_grad()
-def _elsewhere(network: AnatomyNetwork, images: Tensor, organs: Sequence[int] | None) -> Tensor:
-    """1 where a picture [N, 1, R, R] is to stay, 0 in and around `organs`; None: nothing need stay."""
-    if organs is None:
-        return torch.zeros_like(images)
+def _elsewhere(network: AnatomyNetwork, images: Tensor, organs: Sequence[int]) -> Tensor:
+    """1 where a picture [N, 1, R, R] is to stay, 0 in and around `organs`."""
     scores = network(normalise(resize(images, network.config.resolution)))
     if scores.shape[-1] != images.shape[-1]:
         scores = F.interpolate(scores, size=images.shape[-2:], mode="bilinear", align_corners=False)

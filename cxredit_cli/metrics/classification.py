@@ -27,6 +27,14 @@ def score_pictures(score: ClassifierScore, images: Tensor, batch: int = 32) -> N
     return np.asarray(torch.cat([torch.empty(0), *found]).numpy(), dtype=np.float64)
 
 
+@torch.no_grad()
+def score_classes(score: ClassifierScore, images: Tensor, batch: int = 32) -> NDArray[np.float64]:
+    """The same of every class, [N, classes]."""
+    parts = torch.split(images, batch) if len(images) else ()
+    found = [score.log_odds_of(part, score.classes).cpu() for part in parts]
+    return np.asarray(torch.cat([torch.empty(0, len(score.classes)), *found]).numpy(), dtype=np.float64)
+
+
 def probability(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     """1 / (1 + exp(-log-odds)): of the positive class, where both classes are equally common."""
     return np.asarray(0.5 + 0.5 * np.tanh(log_odds / 2))

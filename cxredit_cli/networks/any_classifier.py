@@ -1,6 +1,6 @@
 """Anybody's classifier as log-odds of one class: how pictures are put before it, and what its answer means."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,6 +57,19 @@ class ClassifierScore:
 
     def log_odds(self, images: Tensor) -> Tensor:
         """Natural log-odds [N] of pictures [N, 1, R, R] in [-1, 1]. Raises InputError for an answer of another kind."""
+        return self.log_odds_of(images, (self.wanted,))[:, 0]
+
+    def log_odds_of(self, images: Tensor, names: Sequence[str]) -> Tensor:
+        """The same of several of its classes, [N, names]."""
+        values = self._answer(images)[:, [self.classes.index(name) for name in names]]
+        bad = ~values.detach().isfinite().all(0)
+        if bad.any():
+            name = names[int(bad.int().argmax())]
+            raise InputError(f"{self.file} returns values that are no numbers (NaN or infinite) for {name}.")
+        return values
+
+    def _answer(self, images: Tensor) -> Tensor:
+        """Log-odds of every class, of which some may be no numbers."""
         found = self.run(self.form.prepare(images))
         if not isinstance(found, Tensor):
             raise InputError(f"{self.file} returns {type(found).__name__}; expected one tensor [N, classes].")
@@ -66,19 +79,16 @@ class ClassifierScore:
                 f"{self.file} returns the shape {list(found.shape)} for {len(images)} images, but its JSON names "
                 f"{len(self.classes)} classes; expected [{len(images)}, {len(self.classes)}]."
             )
-        column = self.classes.index(self.wanted)
         if self.output == "softmax":
-            others = [index for index in range(len(self.classes)) if index != column]
-            value = scores[:, column] - scores[:, others].logsumexp(1)
-        elif self.output == "probabilities":
+            columns = range(len(self.classes))
+            others = [[index for index in columns if index != column] for column in columns]
+            against = [scores[:, column] - scores[:, rest].logsumexp(1) for column, rest in enumerate(others)]
+            return torch.stack(against, dim=1)
+        if self.output == "probabilities":
             if scores.detach().min() < 0 or scores.detach().max() > 1:
                 raise InputError(
                     f"{self.file} returns {float(scores.detach().min()):.3g} to {float(scores.detach().max()):.3g}, "
                     'which are no probabilities; is "output": "logits" meant in its JSON?'
                 )
-            value = torch.logit(scores[:, column].clamp(SMALLEST, 1 - SMALLEST))
-        else:
-            value = scores[:, column]
-        if not value.detach().isfinite().all():
-            raise InputError(f"{self.file} returns values that are no numbers (NaN or infinite) for {self.wanted}.")
-        return value
+            return torch.logit(scores.clamp(SMALLEST, 1 - SMALLEST))
+        return scores

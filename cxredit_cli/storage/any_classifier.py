@@ -27,13 +27,16 @@ LARGEST_SIZE = 4096
 Run = Callable[[Tensor], Tensor]
 
 
-def load_score(given: str, wanted: str | None, device: torch.device | str = "cpu") -> ClassifierScore:
+def load_score(
+    given: str, wanted: str | None, device: torch.device | str = "cpu", any_class: bool = False
+) -> ClassifierScore:
     """The log-odds of the class `wanted` (None: the only one) by the classifier that `given` names, in eval mode.
 
-    It is tried on two grey pictures, so that what does not fit is said here. Raises InputError.
+    `any_class` is for those who ask about all classes: of several the first is taken where none is named. It is tried
+    on two grey pictures, so that what does not fit is said here. Raises InputError.
     """
     if given.startswith(XRAYVISION):
-        score = _xrayvision(given.removeprefix(XRAYVISION), wanted, device)
+        score = _xrayvision(given.removeprefix(XRAYVISION), wanted, device, any_class)
     else:
         path = Path(given)
         if path.suffix not in KINDS:
@@ -46,7 +49,7 @@ def load_score(given: str, wanted: str | None, device: torch.device | str = "cpu
         form, classes, output = read_description(path)
         run, differentiable, weights = _load(path, device)
         sha = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        name = choose_class(path.name, classes, wanted)
+        name = choose_class(path.name, classes, wanted, any_class)
         score = ClassifierScore(run, form, output, classes, name, path.name, sha, differentiable, weights)
     return _tried(score, device)
 
@@ -101,9 +104,9 @@ def read_description(path: Path) -> tuple[InputForm, tuple[str, ...], Output]:
     return form, tuple(classes), cast(Output, output)
 
 
-def choose_class(file: str, classes: tuple[str, ...], wanted: str | None) -> str:
+def choose_class(file: str, classes: tuple[str, ...], wanted: str | None, any_class: bool = False) -> str:
     """The class that is meant; raises InputError where there is none such, or several and none is named."""
-    if wanted is None and len(classes) == 1:
+    if wanted is None and (any_class or len(classes) == 1):
         return classes[0]
     if wanted not in classes:
         named = "none is named" if wanted is None else f"'{wanted}' is none of them"
@@ -151,7 +154,7 @@ def _onnx(path: Path) -> Run:
     return run
 
 
-def _xrayvision(name: str, wanted: str | None, device: torch.device | str) -> ClassifierScore:
+def _xrayvision(name: str, wanted: str | None, device: torch.device | str, any_class: bool) -> ClassifierScore:
     """A classifier of torchxrayvision: the package is the user's own, and its weights must be on this machine."""
     try:
         import torchxrayvision as xrv
@@ -178,7 +181,7 @@ def _xrayvision(name: str, wanted: str | None, device: torch.device | str) -> Cl
     def chosen(values: Tensor) -> Tensor:
         return run(values)[:, columns]
 
-    found = choose_class(f"{XRAYVISION}{name}", classes, wanted)
+    found = choose_class(f"{XRAYVISION}{name}", classes, wanted, any_class)
     sha = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
     # With its operating points, an answer of .5 is the threshold that the package's authors chose.
     return ClassifierScore(chosen, form, "probabilities", classes, found, f"{XRAYVISION}{name}", sha, True, parameters)

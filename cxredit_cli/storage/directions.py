@@ -104,10 +104,25 @@ def _check_calibration(calibration: dict[str, Any]) -> None:
             raise ValueError(f"the slope of its calibration ({name}) is no number")
 
 
-def find_direction(path: Path | None, model: Path) -> Path:
-    """The file to use: `path`, else ./direction.h5, else the cardiomegaly direction in the model's folder."""
-    if path is not None:
-        return path
+def named_directions(model: Path) -> dict[str, Path]:
+    """The directions that a model's folder brings, by name."""
+    return {path.stem: path for path in sorted((model / "directions").glob("*.h5"))}
+
+
+def find_direction(given: str | Path | None, model: Path) -> Path:
+    """The file to use: `given`, a file or the name of one that the model in the folder `model` brings.
+
+    None: ./direction.h5, else the model's cardiomegaly direction. Raises InputError where there is none.
+    """
+    if given is not None:
+        path, known = Path(given), named_directions(model)
+        if path.exists() or path.suffix:
+            return path
+        name = str(given).lower().translate(str.maketrans("_ +", "---"))
+        if name in known:
+            return known[name]
+        brings = f"brings {', '.join(known)}" if known else "brings none"
+        raise InputError(f"There is no direction '{given}': it is no file, and the model in {model} {brings}.")
     for candidate in (Path("direction.h5"), model / "directions" / "cardiomegaly.h5"):
         if candidate.exists():
             return candidate

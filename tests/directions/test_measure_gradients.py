@@ -12,14 +12,18 @@ from numpy.testing import assert_allclose
 from cxredit_cli.anatomy.measures import FIGURES, Anatomy, measure_images
 from cxredit_cli.anatomy.picture_measures import MEASURES, soft_measures
 from cxredit_cli.directions import measure_gradients
-from cxredit_cli.directions.measure_gradients import Gradients, differentiate, steady_direction
+from cxredit_cli.directions.from_measure import find_class_directions
+from cxredit_cli.directions.measure_gradients import ORGANS, Gradients, differentiate, steady_direction
+from cxredit_cli.errors import InputError
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.networks.anatomy import AnatomyConfig, AnatomyNetwork
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.radiographs.geometry import fit_square
 from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.storage.anatomy_network import load_anatomy
+from cxredit_cli.storage.any_classifier import load_score
 from cxredit_cli.storage.models import load_model
+from tests.storage.classifier_files import write_pt2
 
 SIDE = 32
 
@@ -45,7 +49,7 @@ def generator(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Generato
 def test_gradients_are_the_slopes_of_finite_steps(generator: Generator, network: AnatomyNetwork) -> None:
     names = ("heart_area", "ctr", "right_lung_area", "grey_p50")
     w = random_codes(generator, 0, range(3))
-    found = differentiate(generator, network, w, names[0], names[1:], batch=2)
+    found = differentiate(generator, network, w, names, ORGANS["heart_area"], batch=2)
     assert len(found) == 3
 
     toward = torch.randn(1, 1, w.shape[-1], generator=torch.Generator().manual_seed(1))
@@ -62,10 +66,10 @@ def test_probes_estimate_how_much_the_picture_changes_elsewhere(
 ) -> None:
     monkeypatch.setattr(measure_gradients, "PROBES", 400)
     w = random_codes(generator, 0, range(1))
-    curvature = differentiate(generator, network, w, "heart_width", ()).elsewhere()
+    curvature = differentiate(generator, network, w, ["heart_width"], ORGANS["heart_width"]).elsewhere()
     with torch.no_grad():
         image = generator.synthesis(w)
-        free = measure_gradients._elsewhere(network, image, measure_gradients.ORGANS["heart_width"])
+        free = measure_gradients._elsewhere(network, image, ORGANS["heart_width"])
         assert 0.05 < float(free.mean()) < 0.95  # the random network sees a heart, and something else
         for seed in range(3):
             toward = torch.randn(1, 1, w.shape[-1], generator=torch.Generator().manual_seed(seed))
@@ -76,7 +80,7 @@ def test_probes_estimate_how_much_the_picture_changes_elsewhere(
 
 
 def test_a_tone_is_of_the_whole_picture(generator: Generator, network: AnatomyNetwork) -> None:
-    found = differentiate(generator, network, random_codes(generator, 0, range(2)), "grey_p50", ())
+    found = differentiate(generator, network, random_codes(generator, 0, range(2)), ["grey_p50"], None)
     assert not found.elsewhere().any()
     slope = found.measures["grey_p50"].mean(axis=0)
     assert_allclose(steady_direction(found, "grey_p50", ()), slope / np.linalg.norm(slope))
@@ -86,14 +90,14 @@ def test_implausible_images_take_no_part(
     generator: Generator, network: AnatomyNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     w = random_codes(generator, 0, range(4))
-    whole = differentiate(generator, network, w, "heart_width", ("grey_p50",))
+    whole = differentiate(generator, network, w, ["heart_width", "grey_p50"], ORGANS["heart_width"])
 
     def second_fails(network: AnatomyNetwork, images: torch.Tensor, batch: int) -> Anatomy:
         problems = ["", "no heart", "", ""]
         return Anatomy(**dict.fromkeys(FIGURES, np.ones(len(images))), problem=problems)
 
     monkeypatch.setattr(measure_gradients, "measure_images", second_fails)
-    kept = differentiate(generator, network, w, "heart_width", ("grey_p50",))
+    kept = differentiate(generator, network, w, ["heart_width", "grey_p50"], ORGANS["heart_width"])
     assert_allclose(kept.measures["heart_width"], whole.measures["heart_width"][[0, 2, 3]], rtol=1e-4, atol=1e-9)
     assert_allclose(kept.probes, whole.probes[[0, 2, 3]], rtol=1e-4, atol=1e-9)
 
@@ -146,3 +150,29 @@ def test_joining_and_taking_halves_keeps_the_rows() -> None:
     assert len(both) == 8
     assert_allclose(both[4:].measures["ctr"], part.measures["ctr"])
     assert_allclose(both[::2].probes, both.probes[[0, 2, 4, 6]])
+
+
+def test_classes_of_one_classifier_hold_each_other(
+    tiny_model_dir: Path, generator: Generator, network: AnatomyNetwork, tmp_path: Path
+) -> None:
+    model, score = load_model(tiny_model_dir), load_score(str(write_pt2(tmp_path / "b.pt2")), "Left")
+    found = find_class_directions(model, network, score, {"Left": ("Right",), "Right": ()}, 60)
+    assert found["Left"].method.endswith("of Left, gradients, holding Right")
+    assert found["Right"].method.endswith("of Right, gradients")
+    w = random_codes(generator, 9, range(32))  # other pictures
+
+    def effect(name: str) -> np.ndarray:
+        step = 0.2 * torch.from_numpy(found[name].direction)
+        with torch.no_grad():
+            ends = [score.log_odds_of(generator.synthesis(w + sign * step), score.classes) for sign in (1, -1)]
+        return (ends[0] - ends[1]).mean(0).numpy()
+
+    left, right = effect("Left"), effect("Right")
+    assert left[0] > 0
+    assert right[1] > 0
+    # A random generator is bright on both sides at once, so a direction that holds nothing moves both.
+    assert abs(left[1] / left[0]) < 0.5 * abs(right[0] / right[1])
+    with pytest.raises(InputError, match=r"b\.pt2 knows Left, Right, and 'Middle' is none"):
+        find_class_directions(model, network, score, {"Middle": ()}, 60)
+    with pytest.raises(InputError, match=r"'Middle' is no measure.*or of the classes Left, Right"):
+        find_class_directions(model, network, score, {"Left": ("Middle",)}, 60)
