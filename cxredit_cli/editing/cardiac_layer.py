@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -37,7 +39,7 @@ STRENGTH = 2.5 / 1024  # across the border, over which the strength of a band is
 AROUND = 20.0  # degrees, along the border
 OUTSTANDING = 4.0  # times the median around the heart, that detail counts at most
 EVERY_ANGLE, EVERY = 4, 2  # where the strength of a band is known, along the border and across it
-WIDE_BLUR = 2.0  # pixels
+BLOCK = 2.0  # of them in the width of a Gaussian, whose blur is then known at blocks of pixels
 FAINTER, CLEARER = 0.4, 2.0  # at most, in amplitude
 UNDER = 8 / 512  # below the lowest lung or heart, over which an edit fades out
 EVEN_BASE = 3 / 512  # sideways, over which that lowest line is evened out
@@ -128,12 +130,16 @@ def find_bands(
 
 
 def blur(picture: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """A Gaussian, where it is wide by three means in a row, which take as long whatever its width."""
-    if sigma < WIDE_BLUR:
+    """A Gaussian; where it is wide, of the means of blocks of half its width, which say as much."""
+    step = int(sigma / BLOCK)
+    if step < 2:
         return np.asarray(ndimage.gaussian_filter(picture, sigma, mode="nearest", truncate=3.0))
-    for _ in range(3):
-        picture = ndimage.uniform_filter(picture, int(np.sqrt(4 * sigma**2 + 1)) | 1, mode="nearest")
-    return picture
+    height, width = picture.shape
+    padded = np.pad(picture, ((0, -height % step), (0, -width % step)), mode="edge")
+    blocks = padded.reshape(len(padded) // step, step, -1, step).mean(axis=(1, 3))
+    blurred = ndimage.gaussian_filter(blocks, sigma / step, mode="nearest", truncate=3.0)
+    wide = F.interpolate(torch.from_numpy(blurred)[None, None], scale_factor=step, mode="bilinear")[0, 0].numpy()
+    return np.asarray(wide[:height, :width])
 
 
 def strength_of(
