@@ -11,8 +11,8 @@ patients of `val`, view by view, on whom nothing was chosen. A label is one of t
     View  AP against PA
 
 which are read from the dataset's columns. findings.pt2 is the program, findings.json beside it says what it takes and
-gives (docs/explaining.md), findings.report.json how it was trained and how good it is. `--architecture plain` makes a
-network without shortcuts: one that finds directions and one that judges them should not be alike.
+gives (docs/how-to/explain.md), findings.report.json how it was trained and how good it is. `--architecture plain` makes
+a network without shortcuts: one that finds directions and one that judges them should not be alike.
 
 Stop it and start it again with the same words: it carries on.
 """
