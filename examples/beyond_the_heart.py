@@ -72,7 +72,7 @@ HELD = {
     "Sex": TONE,
     "View": TONE,
 }
-# What is known to go with each, and was written down before anything was measured: it is neither held nor counted.
+# What is known to go with each, and was written down before any direction was judged: it is neither held nor counted.
 COMPANIONS = {
     "Effusion": ("Atelectasis", "Infiltration", "Pleural_Thickening"),
     "Atelectasis": ("Effusion", "Infiltration"),
