@@ -72,7 +72,7 @@ HELD = {
     "Sex": TONE,
     "View": TONE,
 }
-# What is known to go with each, and was written down before anything was measured: it is neither held nor counted.
+# What is known to go with each, and was written down before any direction was judged: it is neither held nor counted.
 COMPANIONS = {
     "Effusion": ("Atelectasis", "Infiltration", "Pleural_Thickening"),
     "Atelectasis": ("Effusion", "Infiltration"),
@@ -115,12 +115,12 @@ def main() -> None:
             judged = replace(judged, calibration={"carried": find_what_moves(model, anatomy, direction, CALIBRATED)})
         write_direction(place, judged)
         rows = [draw(model, direction, batch, scans.images, row["strength"], index) for index in range(PATIENTS)]
-        write_png(folder / f"{place.stem}.png", image_grid(torch.cat(rows), COLUMNS))
+        write_png(folder / f"{place.stem}.png", image_grid(torch.cat(rows), COLUMNS), {})
         if not row["fails"]:
             held.append(rows[len(held) % PATIENTS])
             write_direction(folder / "directions" / place.name, judged)
     if held:
-        write_png(folder / "held.png", image_grid(torch.cat(held), COLUMNS))
+        write_png(folder / "held.png", image_grid(torch.cat(held), COLUMNS), {})
     reports = [json.loads(path.with_suffix(".report.json").read_text()) for path in (arguments.finder, arguments.judge)]
     kept = what_codes_keep(model, score, dataset, codes)
     write_text(folder / "tables.md", tables(document, reports, kept))
@@ -188,7 +188,8 @@ def what_codes_keep(
     """
     pairs = rows_with_codes(dataset, codes)
     rows, places = np.array(list(pairs), dtype=np.int64), list(pairs.values())
-    labels = [read_label_table(dataset.path).rows[row].labels for row in rows]
+    table_rows = read_label_table(dataset.path).rows
+    labels = [table_rows[row].labels for row in rows]
     healthy = np.array(["No Finding" in each for each in labels])
     films = torch.from_numpy(dataset.images(rows).astype(np.float32))[:, None] / dataset.white * 2 - 1
     some = take_codes(codes, places)

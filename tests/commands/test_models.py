@@ -44,7 +44,7 @@ def test_the_bundled_model_is_the_default() -> None:
     assert entry["kimg"] > 0
     assert entry["encoder"]
     assert entry["anatomy"]
-    assert [each["name"] for each in entry["directions"]] == ["cardiomegaly"]
+    assert [each["name"] for each in entry["directions"]] == ["cardiomegaly", "view"]
     assert 1 < entry["megabytes"] < 90
     assert entry["data"]["patients"] > 0
     assert entry["problems"] == []
