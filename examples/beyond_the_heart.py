@@ -11,7 +11,7 @@ what each direction does to all classes of those without a finding; and writes
     candidates/NAME.h5    every direction with its figures
     directions/NAME.h5    those that hold: what a model's folder takes
     matrix.json           the figures
-    tables.md             the tables of docs/beyond-the-heart.md
+    tables.md             the tables of docs/results/beyond-the-heart.md
     NAME.png              three unseen patients: the film, its reconstruction, three strengths, what changes
     held.png              a patient for each direction that holds
 
@@ -208,7 +208,7 @@ def _auc(scores: NDArray[np.float64], ill: NDArray[np.bool_], healthy: NDArray[n
 
 
 def tables(document: dict[str, Any], reports: list[dict[str, Any]], kept: dict[str, tuple[int, float, float]]) -> str:
-    """The tables of docs/beyond-the-heart.md."""
+    """The tables of docs/results/beyond-the-heart.md."""
     classes, directions = document["classifier"]["classes"], document["directions"]
     seen = [
         [say(name), *(_held_out(report["labels"][name], view) for report in reports for view in ("PA", "AP"))]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a dataset to directions of findings beyond the heart, and the tables of docs/beyond-the-heart.md:
+# From a dataset to directions of findings beyond the heart, and the tables of docs/results/beyond-the-heart.md:
 #
 #   DATASET=all.h5 examples/beyond_the_heart.sh
 #   MODEL=model OUTPUT=beyond ...               # another model; the classifiers are of films alone and are kept

@@ -20,8 +20,10 @@ from cxredit_cli.commands.options import (
     ModelOption,
     SeedOption,
     SpaceOption,
+    StepsOption,
     SweepOption,
 )
+from cxredit_cli.inversion import STEPS
 
 
 def command(
@@ -65,7 +67,7 @@ def command(
     ] = Path("matrix.json"),
     method: MethodOption = None,
     space: SpaceOption = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of inversion.", rich_help_panel=METHOD)] = 50,
+    steps: StepsOption = STEPS,
     seed: SeedOption = 0,
     model: ModelOption = None,
     batch: BatchOption = BATCH,

@@ -49,6 +49,8 @@ OWN = {
     "--classifier": "what is explained, or a second judge",
     "--direction": "without one, explain follows the classifier",
     "--format": "of edits, of networks",
+    "--class": "which is explained, or what a direction should move",
+    "--randoms": "a matrix needs one",
 }
 
 
