@@ -28,7 +28,7 @@ class Settings:
     perceptual_weight: float = 0.0  # of the distance of features
     perceptual: Judge = "model"  # whose features: the model's own, or the network of LPIPS that sees them
     code_weight: float = 1e-4  # of the mean squared distance to the mean code, in units of the spread of W
-    layers_weight: float = 1e-4  # in W+: of the mean squared distance of the layers' codes to their mean, likewise
+    layers_weight: float = 1e-3  # in W+: of the mean squared distance of the layers' codes to their mean, likewise
     noise_weight: float = 1.0  # of the autocorrelation of fitted noise
     target_psnr: float | None = None  # an image that reaches so many dB is done
     patience: int | None = 50  # steps without a gain of `min_gain` after which an image is done; None: all steps

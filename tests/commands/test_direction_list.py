@@ -134,16 +134,16 @@ def test_compared_and_orthogonal_by_name(model: Path) -> None:
 def test_the_matrix_says_which_findings_move(model: Path, scans: Path) -> None:
     write_pt2(Path("b.pt2"))
     options = ("--classifier", "b.pt2", "--images", scans, "--label", "any", "--view", "any", "--split", "all")
-    few = ("-n", 3, "--steps", 2, "--randoms", 1, "--sweep", "0:2:3")
+    few = ("-n", 3, "--steps", 2, "--randoms", 1, "--sweep", "0:2:2")
     result = run("direction", "matrix", "left", "pleural-thickening", *options, *few, "--keep", "--json")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document == json.loads(Path("matrix.json").read_text())
     assert document["classifier"]["classes"] == ["Left", "Right"]
     first, second = document["directions"]
-    assert first["strengths"] == [0, 1, 2]
+    assert first["strengths"] == [0, 2]
     assert (first["class"], second["class"]) == ("Left", "Right")
-    assert first["rise"] == pytest.approx(second["rise"])  # one vector under two names, where both go to the end
+    assert first["rise"] == pytest.approx(second["rise"])  # one vector under two names
     assert set(first["random"]) == {"any", "between codes"}
     kept = read_direction(model / "directions" / "left.h5").statistics["unseen"]
     assert kept["auc"] == first["auc"]

@@ -23,7 +23,7 @@ from cxredit_cli.networks.generator import random_z
 from cxredit_cli.storage.directions import Direction, write_direction
 from cxredit_cli.storage.models import BUNDLED, Model, load_model, save_encoder, save_generator
 
-PAGE = Path(__file__).parents[2] / "docs" / "exporting.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "export.md"
 NAMES = ("synthesis", "mapping", "encoder")
 Opened = Callable[..., torch.Tensor]
 
