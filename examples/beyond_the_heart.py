@@ -20,6 +20,7 @@ Stop it and start it again: what is there is kept.
 
 import argparse
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from performance_tables import table
 
 from cxredit_cli.atomic import write_text
 from cxredit_cli.commands.console import ConsoleProgress
@@ -209,6 +209,9 @@ def _auc(scores: NDArray[np.float64], ill: NDArray[np.bool_], healthy: NDArray[n
 
 def tables(document: dict[str, Any], reports: list[dict[str, Any]], kept: dict[str, tuple[int, float, float]]) -> str:
     """The tables of docs/results/beyond-the-heart.md."""
+    sys.path.append(str(Path(__file__).parents[1] / "docs" / "tools"))
+    from result_tables import table
+
     classes, directions = document["classifier"]["classes"], document["directions"]
     seen = [
         [say(name), *(_held_out(report["labels"][name], view) for report in reports for view in ("PA", "AP"))]
@@ -232,18 +235,18 @@ def tables(document: dict[str, Any], reports: list[dict[str, Any]], kept: dict[s
     names = tuple(say(name) for name in classes)
     moved = [[say(row["class"]), *(percent(value) for value in row["anatomy"].values())] for row in directions]
     parts = [
-        ("Held-out AUC", table(seen, ("", "finder, PA", "finder, AP", "judge, PA", "judge, AP"))),
-        ("What the codes keep", table(lasting, ("", "films", "AUC, film", "AUC, reconstruction"))),
+        ("Held-out AUC", table(seen, ["", "finder, PA", "finder, AP", "judge, PA", "judge, AP"])),
+        ("What the codes keep", table(lasting, ["", "films", "AUC, film", "AUC, reconstruction"])),
         (
             "Worth",
             table(
                 worth,
-                ("direction", "strength", "AUC", "log-odds", "next", "random", "own nearest", "plausible", "verdict"),
+                ["direction", "strength", "AUC", "log-odds", "next", "random", "own nearest", "plausible", "verdict"],
             ),
         ),
-        ("Matrix, log-odds", table(matrices[0], ("direction", *names))),
-        ("Matrix, deviations between patients", table(matrices[1], ("direction", *names))),
-        ("Anatomy", table(moved, ("direction", *(name.replace("_", " ") for name in directions[0]["anatomy"])))),
+        ("Matrix, log-odds", table(matrices[0], ["direction", *names])),
+        ("Matrix, deviations between patients", table(matrices[1], ["direction", *names])),
+        ("Anatomy", table(moved, ["direction", *(name.replace("_", " ") for name in directions[0]["anatomy"])])),
     ]
     return "\n\n".join(f"## {title}\n\n{text}" for title, text in parts) + "\n"
 

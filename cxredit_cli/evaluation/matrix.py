@@ -72,12 +72,10 @@ def move(
     nearest, change = list[Bools](), list[Floats]()
     step = max(CHUNK // count, 1)
     for start in range(0, len(codes.w), step):
-        part = slice(start, start + step)
-        moved = edit(codes.w[part], direction.to(codes.w), rising, generator.num_ws)
-        owner = torch.arange(len(moved)).repeat_interleave(count)
-        noise = None if codes.noise is None else [layer[part][owner] for layer in codes.noise]
-        tuning = None if codes.tuning is None else codes.tuning[part][owner]
-        made = torch.cat(list(synthesize(generator, moved.flatten(0, 1), noise, batch, tuning)))
+        some = codes.take(slice(start, start + step))
+        moved = edit(some.w, direction.to(some.w), rising, generator.num_ws)
+        owned = some.take(torch.arange(len(moved)).repeat_interleave(count))
+        made = torch.cat(list(synthesize(generator, moved.flatten(0, 1), owned.noise, batch, owned.tuning)))
         log_odds.append(score_classes(score, made, batch).reshape(len(moved), count, -1))
         parts.append(measure_images(judge, made, batch))
         for one in made[:, 0].numpy().reshape(len(moved), count, *everywhere.shape):
