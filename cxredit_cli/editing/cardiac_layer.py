@@ -1,9 +1,10 @@
 """The heart as a layer of its own: what a radiograph has of it, and that layer moved, with ribs and vessels in place.
 
 Radiographs add up in log attenuation (Beer and Lambert), so a film is a smooth cardiac layer plus ribs, vessels, spine,
-tubes and text. The layer S is the film averaged along the border of the heart; an edit moves S alone:
+tubes and text. S is the film averaged along the border of the heart, and H the heart's part of it, S without the lung
+and the chest wall beside it; an edit moves H alone:
 
-    O* = O + S(source(r)) - S(r) + sum over bands b of D_b (P_b(source(r)) / P_b(r) - 1)
+    O* = O + H(source(r)) - H(r) + sum over bands b of D_b (P_b(source(r)) / P_b(r) - 1)
 
 D_b are bands of the film's detail O - S, and P_b how strong each is, by the angle and the distance from the border:
 what comes to lie behind the heart, beside it or at its border becomes as faint or as clear as what lies there on this
@@ -19,21 +20,19 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cxredit_cli.editing.heart_border import Border, rays, room, shift_at, smoothstep, turn
+from cxredit_cli.editing.border_move import DEEP, PROFILE, Move, source_radius
+from cxredit_cli.editing.heart_border import Border, rays, room, smoothstep, turn
 from cxredit_cli.editing.polar_warp import ANGLES, angles
 from cxredit_cli.networks.anatomy import HEART
 
 # Lengths as fractions of the side.
 FINEST = 1 / 2048  # between samples of the layer along a ray
-PROFILE = 14 / 1024  # on either side of the border, where the layer follows the film
 BLEND = 10 / 1024
 SLOW = 16 / 1024  # farther in and out the layer has only changes that are slower than this
+LUNG = 24 / 1024  # what changes more slowly outside is lung and chest wall
+PARTS = 20 / 1024, 60 / 1024  # how far a growing heart's border moves while what lies beside it is left behind
 NEAR, FAR = 8 / 1024, 40 / 1024  # of the border, between which heart and lung are compared
-NEIGHBOURHOOD = 0.12  # of the border, old or new, beyond which no edit changes anything
-BEYOND = 0.04  # beyond the moved border, where a growing edit ends
 ALONG = 4.0  # degrees: the layer's width along the border
-DEEP = 0.35  # of the radius, within which nothing moves
-WIDE = 2.2  # shifts beyond the border, where a shrinking edit ends
 BANDS = (1 / 1024, 2 / 1024, 4 / 1024, 8 / 1024, 16 / 1024)  # Gaussians between which a band of detail lies
 STRENGTH = 2.5 / 1024  # across the border, over which the strength of a band is averaged
 AROUND = 20.0  # degrees, along the border
@@ -52,13 +51,16 @@ class Layer:
     """The cardiac layer of a square of N pixels, in polar coordinates aligned with the border."""
 
     border: Border
-    smooth: NDArray[np.float32]  # [ANGLES, K] S at radius edge + offsets
+    heart: NDArray[np.float32]  # [ANGLES, K] H at radius edge + offsets
+    growing: NDArray[np.float32]  # the same without what lies beside it
+    lung: NDArray[np.float64]  # [ANGLES] tone of the lung beside it, S - H within
+    side: int  # N
     first: float  # the first offset
     spacing: float  # of the offsets
-    bands: NDArray[np.float32]  # [B, h, w] detail of the part of the film that an edit can reach
+    bands: NDArray[np.float32]  # [B, h, w] detail of the part of the film that an edit can reach, fine to coarse
     top: int  # of that part
     left: int
-    strength: NDArray[np.float32]  # [B, ANGLES / EVERY_ANGLE, K / EVERY] of each band, where `smooth` is
+    strength: NDArray[np.float32]  # [B, ANGLES / EVERY_ANGLE, K / EVERY] of each band, where `heart` is
     detail: float  # RMS of detail inside the border
     inner: NDArray[np.float64]  # [ANGLES] tone of the heart just inside the border
     metal: NDArray[np.float32]  # [m, m] 1 on pacemakers and the like: no part of the heart, left as they are
@@ -81,8 +83,9 @@ def find_layer(film: NDArray[np.float32], border: Border, mask: NDArray[np.uint8
         wider = turn(profile * seen, 15) / turn(seen, 15)
         smoothed = np.where(turn(seen, ALONG) > 0.2, smoothed, wider)
     smoothed = flatten(smoothed, offsets, side)
-    layer_of_film = smoothed.astype(np.float32)
-    bands, top, left = find_bands(film, border, layer_of_film, float(offsets[0]), spacing)
+    lungs = lung_beside(smoothed, offsets, side)
+    heart = smoothed - lungs
+    bands, top, left = find_bands(film, border, (heart + lungs[:, :1]).astype(np.float32), float(offsets[0]), spacing)
     coarse = radius[::EVERY_ANGLE, ::EVERY]
     angle = angles()[::EVERY_ANGLE, None]
     places = border.y - top + np.sin(angle) * coarse, border.x - left + np.cos(angle) * coarse
@@ -91,7 +94,10 @@ def find_layer(film: NDArray[np.float32], border: Border, mask: NDArray[np.uint8
     inside = (offsets >= -FAR * side) & (offsets < -NEAR * side)
     return Layer(
         border=border,
-        smooth=layer_of_film,
+        heart=heart.astype(np.float32),
+        growing=without_neighbours(heart, offsets, border.lung).astype(np.float32),
+        lung=lungs[:, 0],
+        side=side,
         first=float(offsets[0]),
         spacing=spacing,
         bands=bands,
@@ -121,11 +127,12 @@ def find_bands(
         place = np.clip((radius - at(border.edge, position) - first) / spacing, 0, smooth.shape[1] - 1)
         layer = ndimage.map_coordinates(smooth, [position, place], order=1, mode="grid-wrap")
         detail[rows - top, columns - left] = film[rows, columns] - layer
-    bands = np.empty((len(BANDS), *detail.shape), dtype=np.float32)
-    for band, sigma in zip(bands, BANDS, strict=True):
+    bands = np.empty((len(BANDS) + 1, *detail.shape), dtype=np.float32)
+    for band, sigma in zip(bands[:-1], BANDS, strict=True):
         coarser = blur(detail, sigma * side)
         np.subtract(detail, coarser, out=band)
         detail = coarser
+    bands[-1] = detail
     return bands, top, left
 
 
@@ -172,6 +179,32 @@ def flatten(layer: NDArray[np.float64], offsets: NDArray[np.float64], side: int)
     return flat
 
 
+def lung_beside(layer: NDArray[np.float64], offsets: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """What of a layer [ANGLES, K] is lung and chest wall: its slow change outside, and inside what it is nearest to it.
+
+    They stay where they are. Moved along with a heart that grows they leave a dark rim before a near chest wall.
+    """
+    first = int(np.argmax(offsets > PROFILE * side))
+    slow = ndimage.gaussian_filter1d(layer[:, first:], LUNG * side / (offsets[1] - offsets[0]), axis=1, mode="nearest")
+    return turn(np.concatenate([np.repeat(slow[:, :1], first, axis=1), slow], axis=1), ALONG)
+
+
+def without_neighbours(
+    heart: NDArray[np.float64], offsets: NDArray[np.float64], lung: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """A heart [ANGLES, K] as it grows: what happens to lie beside its border at one angle does not move far along.
+
+    That is a vessel along it, or a dark gap between the two. Outward the heart only falls off, and no farther below the
+    lung than it does at most angles, as films do whose edges were enhanced.
+    """
+    outside, beside = offsets > 0, lung > 0.5
+    moving = heart.copy()
+    usual = np.minimum(np.median(heart[beside] if beside.any() else heart, axis=0), 0)
+    falling = np.minimum.accumulate(heart[:, outside], axis=1)
+    moving[:, outside] = np.maximum(falling, usual[outside])
+    return moving
+
+
 def find_metal(film: NDArray[np.float32], heart: NDArray[np.bool_]) -> NDArray[np.float32]:
     """1 on pacemakers and the like [m, m], m at most 512, known by their white beside the heart's."""
     step = max(film.shape[0] // 512, 1)
@@ -204,71 +237,14 @@ def sample(mask: NDArray[np.float32], side: int, border: Border, radius: NDArray
     return rays(mask, (border.x + 0.5) * scale - 0.5, (border.y + 0.5) * scale - 0.5, radius * scale)
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A radial map of the border: edge comes to edge + shift, nothing moves within `inside` and beyond `outside`."""
-
-    edge: NDArray[np.float64]  # [ANGLES]
-    shift: NDArray[np.float64]
-    inside: NDArray[np.float64]
-    outside: NDArray[np.float64]
-
-
-def plan_move(border: Border, strength: float, gain: float, side: int) -> Move:
-    """How the edit of a strength moves the border; `gain` scales its shift."""
-    shift = shift_at(border, strength, gain)
-    farther = border.edge + np.maximum(shift, 0)  # the old or the new border
-    span = np.clip(np.where(shift < 0, -WIDE * shift, 0), BEYOND * side, 0.9 * NEIGHBOURHOOD * side)
-    within = turn(np.minimum(farther + span, border.edge + room(border)), 3)
-    outside = np.clip(within, farther + 0.008 * side, farther + 0.95 * NEIGHBOURHOOD * side)
-    return Move(border.edge, shift, border.edge * DEEP, outside)
-
-
-def source_radius(
-    radius: NDArray[np.floating],
-    edge: NDArray[np.floating],
-    shift: NDArray[np.floating],
-    inside: NDArray[np.floating],
-    outside: NDArray[np.floating],
-) -> NDArray[np.floating]:
-    """Where the new film's radius comes from: edge + shift from edge; itself within `inside` and beyond `outside`.
-
-    Two cubics (Hermite) that meet at the border with a slope near 1, and rise: the slopes at the ends of each add up to
-    less than three times its mean slope (Fritsch and Carlson 1980).
-    """
-    new = edge + shift
-    steepest = 3 * np.minimum((edge - inside) / (new - inside), (outside - edge) / (outside - new)) - 1.1
-    slope = np.clip(steepest, 0.2, 1)
-    inner = hermite(radius, inside, new, inside, edge, 1.0, slope)
-    outer = hermite(radius, new, outside, edge, outside, slope, 1.0)
-    still = (radius <= inside) | (radius >= outside)
-    return np.where(still, radius, np.where(radius < new, inner, outer))
-
-
-def hermite(
-    r: NDArray[np.floating],
-    start: NDArray[np.floating],
-    stop: NDArray[np.floating],
-    at_start: NDArray[np.floating],
-    at_stop: NDArray[np.floating],
-    slope_start: NDArray[np.floating] | float,
-    slope_stop: NDArray[np.floating] | float,
-) -> NDArray[np.floating]:
-    """The cubic with given values and slopes at both ends of an interval."""
-    length = stop - start
-    t = np.clip((r - start) / length, 0, 1)
-    rise = (t**3 - 2 * t**2 + t) * length * slope_start + (t**3 - t**2) * length * slope_stop
-    return np.asarray((2 * t**3 - 3 * t**2 + 1) * at_start + (3 * t**2 - 2 * t**3) * at_stop + rise)
-
-
 def move_layer(film: NDArray[np.float32], layer: Layer, move: Move) -> NDArray[np.float32]:
     """What the move changes of `film` [N, N], in grey; 0 where nothing moves."""
     change, gains = np.zeros_like(film), gains_of(layer, move)
     for rows, columns, radius, position in near_pixels(film.shape[0], layer.border, move.outside):
-        edge, shift, inside, outside = (at(v, position) for v in (move.edge, move.shift, move.inside, move.outside))
+        edge, shift, inside, outside, rigid = (at(v, position) for v in move.radii())
         moves = (radius > inside) & (radius < outside) & (shift != 0)
         if moves.any():
-            part = tuple(values[moves] for values in (radius, position, edge, shift, inside, outside))
+            part = tuple(values[moves] for values in (radius, position, edge, shift, inside, outside, rigid))
             where = rows[moves], columns[moves]
             bands = layer.bands[:, where[0] - layer.top, where[1] - layer.left]
             change[where] = change_of(film[where], bands, layer, gains, film.shape[0], *part)
@@ -277,15 +253,19 @@ def move_layer(film: NDArray[np.float32], layer: Layer, move: Move) -> NDArray[n
 
 def gains_of(layer: Layer, move: Move) -> NDArray[np.float32]:
     """What each band is multiplied by, less 1, where `Layer.strength` is: as strong as where the layer comes from."""
-    edge, shift, inside, outside = (v[::EVERY_ANGLE, None] for v in (move.edge, move.shift, move.inside, move.outside))
+    edge, shift, inside, outside, rigid = (v[::EVERY_ANGLE, None] for v in move.radii())
     spacing = EVERY * layer.spacing
     radius = np.maximum(edge + layer.first + np.arange(layer.strength.shape[2]) * spacing, 0)
-    source = np.where(shift != 0, source_radius(radius, edge, shift, inside, outside), radius)
+    source = np.where(shift != 0, source_radius(radius, edge, shift, inside, outside, rigid), radius)
     place = np.clip((source - edge - layer.first) / spacing, 0, layer.strength.shape[2] - 1)
     rows = np.broadcast_to(np.arange(len(edge))[:, None], place.shape)
     there = [ndimage.map_coordinates(table, [rows, place], order=1, mode="nearest") for table in layer.strength]
     ratio = np.stack(there) / np.maximum(layer.strength, 1e-6)
-    return np.asarray(np.clip(ratio, FAINTER, CLEARER) - 1, dtype=np.float32)
+    gains = np.clip(ratio, FAINTER, CLEARER) - 1
+    # Slow changes of the lung beside the heart stay as they are; those that the heart covers are fainter.
+    within = smoothstep(np.clip((edge + shift - radius) / (PROFILE * layer.side) + 0.5, 0, 1))
+    gains[-1] = np.minimum(gains[-1], 0) * within * (shift != 0)
+    return np.asarray(gains, dtype=np.float32)
 
 
 def change_of(
@@ -300,6 +280,7 @@ def change_of(
     shift: NDArray[np.float32],
     inside: NDArray[np.float32],
     outside: NDArray[np.float32],
+    rigid: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """The change of pixels [n] of the film with `bands` [B, n], all of them within the reach of the move."""
 
@@ -310,9 +291,11 @@ def change_of(
         found = ndimage.map_coordinates(table, [position / angle_step, place], order=1, mode="grid-wrap")
         return np.asarray(found, dtype=np.float32)
 
-    source = source_radius(radius, edge, shift, inside, outside)
-    moved = look(layer.smooth, source)
-    change = moved - look(layer.smooth, radius)
+    source = source_radius(radius, edge, shift, inside, outside, rigid)
+    moved = look(layer.heart, source)
+    far = smoothstep(np.clip((shift / side - PARTS[0]) / (PARTS[1] - PARTS[0]), 0, 1))
+    moved += far * (look(layer.growing, source) - moved)
+    change = moved - look(layer.heart, radius)
     for band, gain in zip(bands, gains, strict=True):
         change += band * look(gain, radius, EVERY_ANGLE, EVERY)
     angle = position * (2 * np.pi / ANGLES)
@@ -323,7 +306,7 @@ def change_of(
             y = (layer.border.y + np.sin(angle) * radius + 0.5) * scale - 0.5
             change = change * (1 - ndimage.map_coordinates(left_alone, [y, x], order=1, mode="nearest"))
     # What the heart grows over becomes no brighter than the heart.
-    most = np.maximum(at(layer.inner, position), moved) + 2 * layer.detail
+    most = np.maximum(at(layer.inner, position), moved + at(layer.lung, position)) + 2 * layer.detail
     grown = (shift > 0) & (radius > edge - NEAR / 2 * side)
     limited = np.minimum(grey + change, np.maximum(grey, most)) - grey
     return np.asarray(np.where(grown, limited, change), dtype=np.float32)

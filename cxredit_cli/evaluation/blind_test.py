@@ -16,7 +16,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from cxredit_cli.anatomy.outlines import clean, segment
-from cxredit_cli.editing.cardiac_layer import NEIGHBOURHOOD
+from cxredit_cli.editing.border_move import NEIGHBOURHOOD
 from cxredit_cli.editing.edit_film import MASKS, add_residual, edit_film, measure_films, reduce
 from cxredit_cli.metrics.rank_statistics import auc_interval, roc_auc
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork

@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from cxredit_cli.anatomy.outlines import _holes, _most_likely
-from cxredit_cli.editing.cardiac_layer import (
-    NEIGHBOURHOOD,
-    find_abdomen,
-    find_layer,
-    find_metal,
-    move_layer,
-    plan_move,
-    source_radius,
-)
+from cxredit_cli.editing.border_move import NEIGHBOURHOOD, plan_move, source_radius
+from cxredit_cli.editing.cardiac_layer import find_abdomen, find_layer, find_metal, move_layer
 from cxredit_cli.editing.edit_film import edit_film, measure_films, reduce
 from cxredit_cli.editing.film_refusals import Evidence, refusal
 from cxredit_cli.editing.heart_border import Border, find_border, follow, reach, shift_at, snap
@@ -133,7 +126,7 @@ def test_maps_rise_and_leave_the_rest_alone(strength: float, gain: float, seed: 
     )
     move = plan_move(border, strength, gain, SIDE)
     radius = np.linspace(0, 128, 800)[None]
-    source = source_radius(radius, *(v[:, None] for v in (move.edge, move.shift, move.inside, move.outside)))
+    source = source_radius(radius, *(values[:, None] for values in move.radii()))
     assert (np.diff(source, axis=1) > 0).all()
     assert (move.inside < move.edge + np.minimum(move.shift, 0)).all()
     assert (move.outside > move.edge + np.maximum(move.shift, 0)).all()
@@ -199,6 +192,49 @@ def test_a_clip_on_the_border_does_not_roughen_it() -> None:
     beside = ring & (columns > X) & (np.abs(rows - Y) > 14) & (np.abs(rows - Y) < 24)
     rough = [detail[beside].std() for detail in (c - ndimage.gaussian_filter(c, 1.5) for c in changes)]
     assert rough[1] < 1.3 * rough[0]
+
+
+def along_rays(picture: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """The mean over the sides of the heart, where it moves in full, at radii around its centre."""
+    sides = np.concatenate([np.arange(-0.3, 0.4, 0.05), np.pi + np.arange(-0.3, 0.3, 0.05)])[:, None]
+    return ndimage.map_coordinates(picture, [Y + np.sin(sides) * radius, X + np.cos(sides) * radius], order=1).mean(0)
+
+
+def distances() -> np.ndarray:
+    """Of each pixel from the heart's centre."""
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    return np.hypot(rows - Y, columns - X)
+
+
+def test_a_heart_that_grows_towards_the_chest_wall_leaves_no_dark_rim_before_it() -> None:
+    wall = 0.25 * np.clip((distances() - RADIUS - 5) / 45, 0, 1).astype(np.float32)  # brighter and brighter outward
+    film, border = drawn() - ribs() + wall, border_of()
+    change = move_layer(film, find_layer(film, border, masks(RADIUS)), plan_move(border, 8.0, 1.0, SIDE))
+    beyond = along_rays(change, RADIUS + 16 + np.arange(5.0, 25))
+    assert np.abs(beyond).max() < 0.01
+    assert along_rays(change, np.array([RADIUS + 6.0]))[0] > 0.2
+
+
+def test_a_gap_beside_the_border_is_left_behind_by_a_heart_that_grows_far_but_an_enhanced_edge_is_not() -> None:
+    gap = -0.1 * np.exp(-0.5 * np.square((distances() - RADIUS - 2.5) / 1.2)).astype(np.float32)
+    on_the_right = (np.arange(SIDE) > X)[None] * gap * (np.abs(np.arange(SIDE) - Y) < 25)[:, None]
+    rims = []
+    for dark in (on_the_right, gap):
+        film, border = drawn() - ribs() + dark, border_of()
+        layer = find_layer(film, border, masks(RADIUS))
+        change = move_layer(film, layer, plan_move(border, 10.0, 1.0, SIDE))
+        middle = (film + change)[round(Y) - 6 : round(Y) + 6].mean(0)
+        new_border, wide = round(X + RADIUS + 20), np.arange(0, 7)
+        rims.append(float(LUNG - middle[new_border + wide].min()))
+    assert rims[0] < 0.02 < 0.03 < rims[1]
+
+
+def test_the_border_of_a_heart_that_grew_far_is_as_sharp_as_it_was() -> None:
+    film, border = LUNG + (TISSUE - LUNG) * disc(RADIUS, soft=3), border_of()
+    edited = film + move_layer(film, find_layer(film, border, masks(RADIUS)), plan_move(border, 10.0, 1.0, SIDE))
+    across = np.arange(-20, 20, 0.5)
+    before, after = (-np.gradient(along_rays(p, r + across)).min() for p, r in ((film, RADIUS), (edited, RADIUS + 20)))
+    assert 0.9 * before < after < 1.1 * before
 
 
 def test_small_bends_of_the_border_are_followed_and_move_along() -> None:
