@@ -308,7 +308,7 @@ def measure(pictures: NDArray[np.float32] | Sequence[NDArray[np.float32]]) -> An
         >>> import cxredit_cli as cx
         >>> anatomy = cx.measure([cx.read_radiograph(cx.BUNDLED_RADIOGRAPH).pixels])
         >>> round(float(anatomy.ctr[0]), 1), anatomy.problem
-        (0.4, [''])
+        (0.5, [''])
     """
     stacked = torch.from_numpy(np.stack([np.asarray(picture, dtype=np.float32) for picture in pictures]))
     return measure_images(load_anatomy(), stacked[:, None])

@@ -25,7 +25,7 @@ from cxredit_cli.storage.directions import Direction
 from cxredit_cli.storage.models import BUNDLED, Model
 
 # PA, No Finding, of a patient that `prepare --val-fraction 0.1 --seed 0` holds out of training; its name is NIH's.
-BUNDLED_RADIOGRAPH = BUNDLED / "radiographs" / "00001748_002.png"
+BUNDLED_RADIOGRAPH = BUNDLED / "radiographs" / "00000318_002.png"
 
 
 FILM_SIDE = 1024  # of the film on a page, at most

@@ -18,7 +18,7 @@ from PIL import Image
 DOCS = Path(__file__).parents[1]
 IMAGES = DOCS / "images"
 FILM = DOCS.parent / "examples" / "data" / "00000018_000.png"
-OTHER = DOCS.parent / "cxredit_cli" / "bundled" / "radiographs" / "00001748_002.png"
+OTHER = DOCS.parent / "cxredit_cli" / "bundled" / "radiographs" / "00000318_002.png"
 PICTURES = ("edit.png", "sheet.png", "outlines.png", "demo.png", "ratio.png")
 SIDE, GAP = 640, 12  # pixels of a film on a page
 

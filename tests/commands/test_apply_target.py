@@ -146,9 +146,9 @@ def test_mistakes_are_one_sentence(run, codes: torch.Tensor) -> None:
         assert words in result.stderr
 
 
-def test_the_bundled_model_enlarges_a_real_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bundled_model_enlarges_a_real_heart(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    scan = BUNDLED / "radiographs" / "00001748_002.png"
+    scan = data / "00001748_002.png"
     options = ["--target-ctr", "0.5", "--method", "encoder", "--model", str(BUNDLED)]
     result = CliRunner().invoke(app, ["apply", str(scan), *options])
     assert result.exit_code == 0, result.output

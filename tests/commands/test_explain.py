@@ -14,7 +14,7 @@ from cxredit_cli.storage.directions import read_direction
 from cxredit_cli.storage.models import BUNDLED
 from tests.storage.classifier_files import write_pt2
 
-FILM = BUNDLED / "radiographs" / "00001748_002.png"
+FILM = Path(__file__).parents[1] / "data" / "00001748_002.png"
 
 
 class Corner(nn.Module):

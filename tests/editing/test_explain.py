@@ -86,13 +86,13 @@ def test_the_map_shows_the_corner_that_counts() -> None:
     assert not score_by_tile(scored(weights), before, before).any()
 
 
-def test_a_film_is_explained_by_what_its_score_looks_at() -> None:
+def test_a_film_is_explained_by_what_its_score_looks_at(data: Path) -> None:
     """A score that is the brightness of the upper right corner: that corner is what the explanation shows."""
     model, network = load_model(None), load_anatomy()
     weights = torch.zeros(128, 128)
     weights[:24, 104:] = 0.02
     score = scored(weights, 128)
-    with Image.open(model.path / "radiographs" / "00001748_002.png") as picture:
+    with Image.open(data / "00001748_002.png") as picture:
         film = np.asarray(picture.convert("L").resize((256, 256)), np.float32) / 255
     at = float(score.log_odds(torch.from_numpy(film)[None, None] * 2 - 1)[0])
     request = Request(goal=at + 2.0, inversion=InversionRequest("encoder"))
@@ -114,14 +114,15 @@ def test_a_film_is_explained_by_what_its_score_looks_at() -> None:
     assert plain["on_the_film"][1]["refused"] == ""
 
 
-def test_many_films_are_rows_and_are_not_done_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_films_are_rows_and_are_not_done_twice(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import cxredit_cli.editing.explain_many as many
 
     monkeypatch.setattr(many, "SHOWN", 1)
     model = load_model(None)
-    bundled = model.path / "radiographs" / "00001748_002.png"
     for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(bundled.read_bytes())
+        (tmp_path / name).write_bytes((data / "00001748_002.png").read_bytes())
     (tmp_path / "c.png").write_bytes(b"no picture")
     sources = [Source(tmp_path / f"{name}.png") for name in "abc"]
     weights = torch.zeros(128, 128)

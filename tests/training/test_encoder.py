@@ -21,7 +21,7 @@ from cxredit_cli.networks.generator import Generator, GeneratorConfig
 from cxredit_cli.progress import SilentProgress
 from cxredit_cli.storage.anatomy_network import load_anatomy
 from cxredit_cli.storage.dataset import Dataset
-from cxredit_cli.storage.models import BUNDLED, load_model
+from cxredit_cli.storage.models import load_model
 from cxredit_cli.training.encoder import EncoderTraining, train_encoder
 from cxredit_cli.training.encoder_losses import (
     LossWeights,
@@ -234,8 +234,8 @@ def test_the_term_of_the_anatomy_is_the_dice_of_what_the_network_outlines() -> N
 
 
 def bundled_film() -> NDArray[np.float32]:
-    """The bundled radiograph [1, 1, 128, 128] in [-1, 1]."""
-    with Image.open(BUNDLED / "radiographs" / "00001748_002.png") as picture:
+    """A real radiograph [1, 1, 128, 128] in [-1, 1]."""
+    with Image.open(Path(__file__).parents[1] / "data" / "00001748_002.png") as picture:
         grey = np.asarray(picture.convert("L"), np.float32)
     return (grey / 127.5 - 1)[None, None]
 
