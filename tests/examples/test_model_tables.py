@@ -34,7 +34,6 @@ def dose(rise: float) -> dict[str, object]:
         "identity": {"originals": [1.0, 1.0, 0.99]},
         "at_rise": None,
         "classifier": {"log_odds": three, "log_odds_change": three, "rise": 2.0, "rising": 1.0},
-        "checks": [{"what": "mean CTR rises at every step", "asked": "yes", "found": True, "held": True}],
         "null": [],
     }
 
