@@ -25,6 +25,7 @@ PAIRS=${PAIRS:-24}                  # films of training patients whose hearts ar
 TUNED=${TUNED:-16}                  # of the same kind, that the generator is tuned to
 SWEEP=${SWEEP:--8:12:6}
 TARGETS=${TARGETS:-0.42,0.46,0.5,0.55,0.6}
+PRECISION=${PRECISION:-fp32}        # of the classifiers that are trained: bf16 where the processor has it
 FILMS=${FILMS:-}                    # NAME=FOLDER of films, several with blanks between
 TABLES=${TABLES:-$OUTPUT/tables}
 mkdir -p "$TABLES"
@@ -70,6 +71,10 @@ done
 
 # 3. Separability, in W and W+ and where the view is controlled.
 step separability evaluate --separability --split all --codes cohort-w.h5 --codes cohort-w+.h5 -o separability.json
+for space in w w+; do # what networks that see pictures tell from the same films, and from pictures of their codes
+    step "cnn-$space" "${python[@]}" "$examples/train_classifier.py" "$DATASET" --folds 5 --precision "$PRECISION" \
+        --codes "cohort-$space.h5" --reconstructions "${model[@]}" -o "cnn-$space.safetensors"
+done
 if [[ -n $ALL_VIEWS ]]; then
     step views cp cohort-w.h5 views.h5
     step views-ill run invert "$ALL_VIEWS" --view AP --label Cardiomegaly --space w --steps 50 -o views.h5
