@@ -79,6 +79,19 @@ def test_every_measured_table_is_shown_and_says_what_it_is(tools: dict[str, Modu
         assert all(len(row) == len(table.columns) for row in table.rows), path.stem
 
 
+def test_the_command_of_every_table_exists(tools: dict[str, ModuleType]) -> None:
+    from cxredit_cli.app import COMMANDS
+
+    known = {command for commands in COMMANDS.values() for command in commands}
+    for path in TABLES.glob("*.json"):
+        command = tools["result_tables"].read_table(path.stem).command
+        scripts = re.findall(r"(?:examples|docs/tools)/\w+\.(?:py|sh)", command)
+        assert all((ROOT / script).exists() for script in scripts), f"{path.stem}: {command}"
+        first = re.match(r"cxredit ([\w-]+)", command)
+        counted = command == "derived" and path.stem.endswith("-traffic")
+        assert scripts or counted or (first and first[1] in known), f"{path.stem}: {command}"
+
+
 def test_a_markdown_table_becomes_the_rows_of_a_measured_one(tools: dict[str, ModuleType], tmp_path: Path) -> None:
     tables = tools["result_tables"]
     text = "before\n\n| way | PSNR |\n|---|---|\n| encoder | 22.0 dB |\n\nafter | all\n| a \\| b |\n|---|\n| c |"
