@@ -5,8 +5,8 @@
 
 The data set is `cxredit prepare --on-suspect warn` of PA and AP films with NIH's columns (without that option the
 network at the door has left out what it took for wrong already), split as for the bundled model; its patients of the
-split val trained none of these networks. --outlined is the extended Wingspan data set (train_anatomy.py says more); each
-anatomy network is asked about the films that trained the other one. Some minutes of one core.
+split val trained none of these networks. --outlined is the extended Wingspan data set (train_anatomy.py says more);
+each anatomy network is asked about the films that trained the other one. Some minutes of one core.
 """
 
 import argparse
