@@ -22,8 +22,10 @@ RECONSTRUCTED=${RECONSTRUCTED:-500} # unseen scans for realism; for reconstructi
 SCANS=${SCANS:-100}                 # unseen No Finding PA scans that are edited, one a patient
 NEGATIVES=${NEGATIVES:-500}         # No Finding images of the labelled cohort
 PAIRS=${PAIRS:-24}                  # films of training patients whose hearts are enlarged
+TUNED=${TUNED:-16}                  # of the same kind, that the generator is tuned to
 SWEEP=${SWEEP:--8:12:6}
 TARGETS=${TARGETS:-0.42,0.46,0.5,0.55,0.6}
+PRECISION=${PRECISION:-fp32}        # of the classifiers that are trained: bf16 where the processor has it
 FILMS=${FILMS:-}                    # NAME=FOLDER of films, several with blanks between
 TABLES=${TABLES:-$OUTPUT/tables}
 mkdir -p "$TABLES"
@@ -60,6 +62,7 @@ done
 
 # 2. The bundled direction: dose and response, and a given cardiothoracic ratio, by networks that only judge.
 step dose evaluate --dose -n "$SCANS" --codes scans.h5 --sweep "$SWEEP" -o dose.json
+step dose-w evaluate --dose -n "$SCANS" --method hybrid --space w --sweep "$SWEEP" --randoms 0 -o dose-w.json
 step target partly run apply scans.h5 --target-ctr "$TARGETS" -o target
 step target-measured partly "${cxredit[@]}" measure target -o target.csv --anatomy judge
 for films in $FILMS; do
@@ -68,6 +71,10 @@ done
 
 # 3. Separability, in W and W+ and where the view is controlled.
 step separability evaluate --separability --split all --codes cohort-w.h5 --codes cohort-w+.h5 -o separability.json
+for space in w w+; do # what networks that see pictures tell from the same films, and from pictures of their codes
+    step "cnn-$space" "${python[@]}" "$examples/train_classifier.py" "$DATASET" --folds 5 --precision "$PRECISION" \
+        --codes "cohort-$space.h5" --reconstructions "${model[@]}" -o "cnn-$space.safetensors"
+done
 if [[ -n $ALL_VIEWS ]]; then
     step views cp cohort-w.h5 views.h5
     step views-ill run invert "$ALL_VIEWS" --view AP --label Cardiomegaly --space w --steps 50 -o views.h5
@@ -110,14 +117,12 @@ step pair-encoder "${find[@]}" "$original" "$edited" --method encoder -o pair-en
 step pair-hybrid "${find[@]}" "$original" "$edited" --method hybrid --space w --steps 75 -o pair-hybrid.h5
 step pairs partly "${find[@]}" --pairs pairs.csv --method hybrid --space w --steps 75 -o pairs.h5
 step means "${find[@]}" --codes cohort-w.h5 --labels training.csv --how means -o means.h5
-step logistic "${find[@]}" --codes cohort-w.h5 --labels training.csv --how logistic -o logistic.h5
 step logistic-held "${find[@]}" --codes cohort-w.h5 --labels training.csv --how logistic -o logistic-held.h5 \
     --control thorax_width --control right_lung_height --control left_lung_height --control grey_p50
 step ctr "${find[@]}" --from-measure ctr --hold "" --how regression -o ctr.h5
-step regression "${find[@]}" --from-measure heart_width --how regression -o regression.h5
 bundled=$("${python[@]}" -c 'import sys; from cxredit_cli.storage.models import load_model
 from pathlib import Path; print(load_model(Path(sys.argv[1]) if sys.argv[1] else None).path)' "$MODEL")
-found=(pair-encoder pair-hybrid pairs means logistic logistic-held ctr regression)
+found=(pair-encoder pair-hybrid pairs means logistic-held ctr)
 step compare "${cxredit[@]}" direction compare "$bundled/directions/cardiomegaly.h5" "${found[@]/%/.h5}"
 for name in "${found[@]}"; do
     step "dose-$name" evaluate --dose -n "$SCANS" --codes scans.h5 --sweep "$SWEEP" --randoms 0 --direction "$name.h5" \
@@ -129,7 +134,14 @@ step realism evaluate --realism -n "$RECONSTRUCTED" -o realism.json
 step code-error run evaluate --code-error -n 24 -o code-error.json --by encoder --by hybrid,w,75 --by optimize,w+,75
 step reconstruction evaluate --reconstruction -n "$RECONSTRUCTED" -o reconstruction.json \
     --by encoder --by hybrid,w,50 --by optimize,w+,75 --by hybrid,w+,75
-step tuned run invert "$DATASET" --split val --view PA --label "No Finding" --limit 32 --method optimize --space w+ \
-    --steps 150 --fit-noise --tune --tune-steps 200 --tune-rank 16 -o tuned.h5
+
+# 6. Pivotal tuning: how much nearer, and whether edits still follow.
+few=(run invert "$DATASET" --split val --view PA --label "No Finding" --limit "$TUNED")
+step untuned "${few[@]}" -o untuned.h5
+step tuned "${few[@]}" --tune -o tuned.h5
+step tuned-long "${few[@]}" --fit-noise --tune --tune-steps 200 --tune-rank 16 -o tuned-long.h5
+for name in untuned tuned tuned-long; do
+    step "dose-$name" evaluate --dose -n "$TUNED" --codes "$name.h5" --sweep 0:8:1 --randoms 0 -o "dose-$name.json"
+done
 "${python[@]}" "$examples/../docs/tools/model_tables.py" . --tables "$TABLES" --dataset "$DATASET" "${model[@]}" >tables.md
 echo "Everything is in $OUTPUT, the tables in tables.md and $TABLES." >&2

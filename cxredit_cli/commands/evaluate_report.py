@@ -45,7 +45,7 @@ def print_realism(found: "Realism") -> None:
 
 
 def print_dose(section: dict[str, Any]) -> None:
-    """The curve, what was asked, and the null."""
+    """The curve, what goes with a rise of the CTR, and random directions."""
     cohort, direction = section["cohort"], section["direction"]
     say(
         f"Dose-response of {direction['name']} ({direction['method']}) on {cohort['images']} scans, one a patient: "
@@ -82,19 +82,11 @@ def print_dose(section: dict[str, Any]) -> None:
     widths = [max(len(title), *map(len, cells)) + 2 for title, cells in columns.items()]
     for row in (columns, *zip(*columns.values(), strict=True)):
         say("".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
-    if section["checks"]:
-        say("As a direction of heart size (of another one these are not asked):")
-    for check in section["checks"]:
-        found = check["found"]
-        text = (
-            "not reached"
-            if found is None
-            else ("yes" if found else "no")
-            if isinstance(found, bool)
-            else f"{found:.3g}"
-        )
-        mark = {True: "held", False: "NOT HELD", None: "not to be told"}[check["held"]]
-        say(f"{check['what']:42}{text:>12}  {mark} (asked: {check['asked']})")
+    say(
+        f"The CTR rises at every step in {section['rising_at_every_step']:.0%} of the patients, and from the first "
+        f"strength to the last in {section['rising_overall']:.0%}"
+    )
+    print_rise(section["at_rise"])
     for null in section["null"]:
         if null["largest"] is not None:
             times = (
@@ -107,6 +99,21 @@ def print_dose(section: dict[str, Any]) -> None:
     if section["classifier"]:
         print_classifier(section)
     notes(section)
+
+
+def print_rise(rise: dict[str, Any] | None) -> None:
+    """What else has changed where the mean CTR has risen from that of normal hearts to that of enlarged ones."""
+    from cxredit_cli.evaluation.dose_summary import RISE
+    from cxredit_cli.report.evaluation import AT_RISE
+
+    if rise is None:
+        say(f"At no strength here has the mean CTR risen by {RISE:.2f}, as from normal hearts to enlarged ones")
+        return
+    say(f"Where the mean CTR has risen by {rise['rise']:.2f}, as from normal hearts to enlarged ones:")
+    say(f"{'strength':28}{rise['strength']:>10.1f}")
+    for name, (title, _) in AT_RISE.items():
+        say(f"{title:28}{rise['changes'][name]:>+10.1%}")
+    say(f"{'own patient is the nearest':28}{rise['identity']:>10.0%}")
 
 
 def print_classifier(section: dict[str, Any]) -> None:

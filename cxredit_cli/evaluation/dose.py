@@ -39,7 +39,7 @@ class Dose:
     outside: Floats  # [N, S], the same in the rest of the image
     own_original: Bools  # [N, S], in the rest of the image no original of another patient is nearer than its own
     own_reconstruction: Bools  # [N, S], the same among the reconstructions
-    log_odds: Floats | None = None  # [N, S], of the classifier's label, where one was asked
+    log_odds: Floats | None = None  # [N, S], of the classifier's label, where there is one
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.evaluation.dose import Dose, measure_dose, random_directions
-from cxredit_cli.evaluation.dose_summary import checks, summarise_dose, summarise_null
+from cxredit_cli.evaluation.dose_summary import summarise_dose, summarise_null
 from cxredit_cli.evaluation.realism_study import split_notes
 from cxredit_cli.evaluation.scans import Scans, choose_scans, invert_scans, rows_with_codes
 from cxredit_cli.latent.code_batch import CodeBatch, take_codes
@@ -137,7 +137,6 @@ def evaluate_dose(
         "judge": fingerprint(judge.state_dict()),
         "classifier_judge": None if classifier is None else describe_classifier(classifier),
         **summary,
-        "checks": checks(summary),
         "null": summarise_null(random, summary) if randoms else [],
         "notes": [*split_notes(model, cohort.split, dataset), *_classifier_notes(classifier, cohort, dataset)],
     }

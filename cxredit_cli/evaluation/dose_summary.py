@@ -6,22 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxredit_cli.evaluation.dose import GREY, MEASURES, OUTSIDE, Dose
+from cxredit_cli.evaluation.dose import GREY, MEASURES, Dose
 from cxredit_cli.metrics.classification import probability
 
 Floats = NDArray[np.float64]
 
 RISE = 0.10  # of the CTR: from the mean of normal hearts to that of cardiomegaly, PA films
 PIXEL = 0.005  # of the CTR: one pixel of the outlines
-# What is asked of a direction of heart size: measure, least and most that it may change at that rise.
-ASKED = (
-    ("heart_area", 0.20, None, "of itself"),
-    ("thorax_width", -0.02, 0.02, "of itself"),
-    ("right_lung_height", -0.04, 0.04, "of itself"),
-    (GREY, -0.05, 0.05, "of the grey range"),
-    (OUTSIDE, -0.05, 0.05, "of itself"),
-)
-MONOTONE = 0.95  # share of the patients
 
 
 def summarise_dose(dose: Dose, rise: float = RISE) -> dict[str, Any]:
@@ -74,7 +65,7 @@ def summarise_dose(dose: Dose, rise: float = RISE) -> dict[str, Any]:
 
 
 def classifier_response(dose: Dose) -> dict[str, Any] | None:
-    """What the classifier says, from strength 0 to the largest, of the same patients; None where none was asked."""
+    """What the classifier says, from strength 0 to the largest, of the same patients; None where there was none."""
     if dose.log_odds is None:
         return None
     log_odds = dose.log_odds[dose.whole]
@@ -115,29 +106,6 @@ def at_rise(dose: Dose, curves: dict[str, Floats], rise: float) -> dict[str, Any
                 "identity": between(dose.own_original[used].mean(axis=0)),
             }
     return None
-
-
-def checks(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """What is asked of a direction of heart size, what was found, and whether it holds (None: not to be told)."""
-    rise = summary["at_rise"]
-    if not summary["used"]:
-        return []
-    largest = max(summary["ctr_change"]["mean"])
-    rows = [
-        ("mean CTR rises at every step", summary["mean_rises_at_every_step"], "yes"),
-        ("largest rise of the mean CTR", largest, f"at least {RISE:g}"),
-        ("patients whose CTR rises at every step", summary["rising_at_every_step"], f"at least {MONOTONE:g}"),
-    ]
-    held: list[bool | None] = [rows[0][1] is True, largest >= RISE, rows[2][1] >= MONOTONE]
-    for name, low, high, of in ASKED:
-        found = None if rise is None else rise["changes"][name]
-        limits = f"at least {low:+.0%}" if high is None else f"{low:+.0%} to {high:+.0%}"
-        rows.append((f"{name.replace('_', ' ')} at that rise", found, f"{limits} {of}"))
-        held.append(None if found is None else low <= found <= (np.inf if high is None else high))
-    return [
-        {"what": what, "found": found, "asked": asked, "held": bool(good) if good is not None else None}
-        for (what, found, asked), good in zip(rows, held, strict=True)
-    ]
 
 
 def summarise_null(kinds: Mapping[str, Sequence[Dose]], found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,11 +9,21 @@ import numpy as np
 from torch import Tensor
 
 from cxredit_cli import __version__
+from cxredit_cli.evaluation.dose_summary import RISE
 from cxredit_cli.radiographs import provenance
 from cxredit_cli.radiographs.write import encode_png
 from cxredit_cli.report.charts import Chart, Line
 from cxredit_cli.report.pages import write_page
 from cxredit_cli.storage.prepare_dataset import kind_of
+
+AT_RISE = {  # measures of a dose: what each is called, and of what its change is a share
+    "heart_area": ("heart area", "of itself"),
+    "thorax_width": ("thorax width", "of itself"),
+    "right_lung_height": ("right lung height", "of itself"),
+    "left_lung_height": ("left lung height", "of itself"),
+    "lung_area_outside_heart": ("lungs beside the heart", "of themselves"),
+    "grey_median": ("median grey", "of the grey range"),
+}
 
 
 def write_evaluation(path: Path, report: dict[str, Any], pictures: tuple[Tensor, Tensor] | None = None) -> None:
@@ -25,6 +35,8 @@ def write_evaluation(path: Path, report: dict[str, Any], pictures: tuple[Tensor,
     context = {
         "report": report,
         "charts": [] if dose is None or not dose["used"] else dose_charts(dose),
+        "at_rise": AT_RISE,
+        "rise": RISE,
         "classifier_auc": "" if dose is None or not dose["classifier"] else stated_auc(dose["classifier_judge"]),
         "refusals": Counter(kind_of(row["refused"]) for row in refused if row["refused"]).most_common(),
         "strips": [] if pictures is None else _strips(report, *pictures),

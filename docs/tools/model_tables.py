@@ -26,14 +26,13 @@ from cxredit_cli.storage.models import Model, load_model
 MEASURED_BY = "examples/measure_model.sh"
 DIRECTIONS = {  # by the files of measure_model.sh
     "dose": "bundled",
+    "dose-w": "bundled, on codes of W",
     "dose-pair-encoder": "one pair, encoder",
     "dose-pair-hybrid": "one pair, optimised",
     "dose-pairs": "pairs, optimised",
     "dose-means": "labels, means",
-    "dose-logistic": "labels, logistic",
     "dose-logistic-held": "labels, logistic, held",
     "dose-ctr": "CTR by regression, nothing held",
-    "dose-regression": "heart width by regression",
 }
 SHARES = {
     "heart_area": "heart area",
@@ -44,7 +43,14 @@ SHARES = {
     "grey_median": "median grey",
 }
 PIXELS = {"inside_heart": "pixels in the heart", "outside_heart": "pixels elsewhere"}
+FOUND = tuple(file.removeprefix("dose-") for file in DIRECTIONS if file not in ("dose", "dose-w"))  # their own files
+TUNED = {  # by the files of measure_model.sh
+    "untuned": "the search alone",
+    "tuned": "`--tune`",
+    "tuned-long": "`--fit-noise --tune --tune-steps 200 --tune-rank 16`",
+}
 SMALL_RISE = 0.05  # of the CTR, at which directions are compared
+SIDES = ("positive", "negative")
 MEASURES = {  # of realism: how its name is shown, and with how many digits
     "frechet_distance": ("Fréchet distance", 1),
     "kernel_distance": ("kernel distance", 2),
@@ -82,16 +88,30 @@ class Measured:
         """A table of this measurement."""
         return ResultTable(what, data, self.model.name, __version__, MEASURED_BY, columns, rows)
 
+    def films(self, what: str, split: str, view: str = "") -> str:
+        """Films of a split of the data that the model learnt from, in words."""
+        source = self.model.data_source.split(",")[0]
+        whose = {"val": "unseen patients", "train": "training patients"}.get(split, f"the split {split}")
+        side = self.model.generator.resolution
+        size = f"{view}, {side}x{side}" if view else f"{side}x{side}"
+        return f"{what} of {whose}{f' of {source}' if source else ''} ({size})"
 
-def scans_of(section: dict[str, Any], counted: int | None = None) -> str:
+
+def scans_of(measured: Measured, section: dict[str, Any], counted: int | None = None) -> str:
     """On what films a section was measured."""
     cohort = section["cohort"]
     label = f" {cohort['label']}" if cohort.get("label", "any") != "any" else ""
-    text = f"{cohort['images']}{label} films of the split {cohort['split']} ({cohort['view']}), one a patient"
+    which = measured.films(f"{cohort['images']}{label} films", cohort["split"], cohort["view"])
+    text = f"{which}, one a patient"
     if counted is not None:
         text += f"; {counted} have plausible outlines at every strength and are counted"
-    codes = f" Codes: {cohort['codes']}." if "codes" in cohort else ""
-    return f"{text}.{codes}"
+    return f"{text}.{codes_of(section)}"
+
+
+def codes_of(section: dict[str, Any]) -> str:
+    """How the codes of a section were found, as a sentence."""
+    how = section["cohort"].get("codes", "").partition(" (")[0]
+    return f" Codes: {name_of(how)}." if how else ""
 
 
 def dose_table(measured: Measured, dose: dict[str, Any]) -> ResultTable:
@@ -105,7 +125,7 @@ def dose_table(measured: Measured, dose: dict[str, Any]) -> ResultTable:
         rows.append([f"{strength:g}", ctr, *changes, *pixels, whole(dose["identity"]["originals"][i]), *odds])
     columns = ["strength", "CTR", *SHARES.values(), *PIXELS.values(), "own patient nearest", "log-odds"]
     what = "Changes against each patient's own reconstruction, by two networks that only judge."
-    return measured.table(what, scans_of(dose, dose["used"]), columns, rows)
+    return measured.table(what, scans_of(measured, dose, dose["used"]), columns, rows)
 
 
 def rise_table(measured: Measured, dose: dict[str, Any]) -> ResultTable:
@@ -118,6 +138,7 @@ def rise_table(measured: Measured, dose: dict[str, Any]) -> ResultTable:
     start = f"{dose['strengths'][0]:g}"
     rows.append([f"change of the mean CTR from {start} to {end}", f"{dose['end_to_end']:.3f}"])
     rows.append([f"CTR rises at every step, from {start} to {end}", whole(dose["rising_at_every_step"])])
+    rows.append([f"CTR rises from {start} to {end} as a whole in", whole(dose["rising_overall"])])
     judged = dose["classifier"]
     if judged:
         rows.append([f"log-odds, rise from 0 to {end}", f"{judged['rise']:.1f}"])
@@ -131,7 +152,7 @@ def rise_table(measured: Measured, dose: dict[str, Any]) -> ResultTable:
             name = f"log-odds, largest of random directions, {null['kind']}"
             rows.append([name, f"{null['classifier']['largest']:.2f}"])
     what = "Where the mean CTR has risen, and what is left of it over patients."
-    return measured.table(what, scans_of(dose, dose["used"]), ["figure", "value"], rows)
+    return measured.table(what, scans_of(measured, dose, dose["used"]), ["figure", "value"], rows)
 
 
 def compared_row(name: str, dose: dict[str, Any]) -> list[str]:
@@ -180,7 +201,7 @@ def direction_tables(measured: Measured) -> Iterator[tuple[str, ResultTable]]:
     columns = ["direction", "strength", *SHARES.values(), *PIXELS.values(), "log-odds", f"CTR at {end}", "films"]
     what = "What each direction does where it has raised the mean CTR by 0.05, by networks that only judge."
     rows = [compared_row(name, dose) for name, dose in found.items()]
-    yield "directions", measured.table(what, scans_of(first), columns, rows)
+    yield "directions", measured.table(what, scans_of(measured, first), columns, rows)
     rows = [end_row(name, dose) for name, dose in found.items()]
     null = [null["largest"] for null in first["null"]]
     if null:
@@ -189,21 +210,19 @@ def direction_tables(measured: Measured) -> Iterator[tuple[str, ResultTable]]:
         rows.append([span, f"by {max(null):.3f}", "", "", "", "", "", f"in {whole(max(shares))}"])
     columns = ["direction", "CTR", *list(SHARES.values())[:4], "own patient nearest", "CTR rises at every step"]
     what = f"At a strength of {end}; the CTR by a network that only judges."
-    yield f"directions-at-{end}", measured.table(what, scans_of(first), columns, rows)
-    if len(found) == len(DIRECTIONS):
-        paths = [measured.model.path / "directions/cardiomegaly.h5"]
-        paths += [measured.folder / f"{file.removeprefix('dose-')}.h5" for file in DIRECTIONS if file != "dose"]
+    yield f"directions-at-{end}", measured.table(what, scans_of(measured, first), columns, rows)
+    paths = [measured.folder / f"{name}.h5" for name in FOUND]
+    if all(path.exists() for path in paths):
+        paths.insert(0, measured.model.path / "directions/cardiomegaly.h5")
+        named = ["bundled", *(DIRECTIONS[f"dose-{name}"] for name in FOUND)]
         cosines = cosine_table([(path, read_direction(path)) for path in paths]).tolist()
-        rows = [[name, *(f"{c:.2f}" for c in row)] for name, row in zip(DIRECTIONS.values(), cosines, strict=True)]
-        columns = ["direction", *DIRECTIONS.values()]
+        rows = [[name, *(f"{c:.2f}" for c in row)] for name, row in zip(named, cosines, strict=True)]
         what = "Cosines of the directions; two random ones have 0.04."
-        yield (
-            "directions-cosines",
-            measured.table(what, "The directions of the table of what each does.", columns, rows),
-        )
+        data = "The directions of the table of what each does."
+        yield "directions-cosines", measured.table(what, data, ["direction", *named], rows)
 
 
-def target_table(measured: Measured, scans: set[str] | None) -> ResultTable:
+def target_table(measured: Measured, scans: set[str] | None, codes: str = "") -> ResultTable:
     """How far the edits of `target` are from the ratio that was wanted, of all films or of `scans`."""
     with open(measured.folder / "target.csv", newline="") as file:
         judged = {row["name"]: row for row in csv.DictReader(file)}
@@ -231,7 +250,55 @@ def target_table(measured: Measured, scans: set[str] | None) -> ResultTable:
     ]
     columns = ["target", "unedited", "by the network that steers", "by the judge", "by the judge, median", "plausible"]
     what = "Mean distance of the CTR from the target; the judge's is over edits whose outlines it calls plausible."
-    return measured.table(what, f"{len(sources)} unseen No Finding films.", columns, rows)
+    return measured.table(what, f"{measured.films(f'{len(sources)} No Finding films', 'val')}.{codes}", columns, rows)
+
+
+def tuned_table(measured: Measured) -> ResultTable | None:
+    """How near a generator that gives way comes, and whether edits still follow; None where it was not measured."""
+    rows = []
+    for file, shown in TUNED.items():
+        path, dose = measured.folder / f"{file}.h5", measured.section(f"dose-{file}", "dose")
+        if not path.exists() or dose is None:
+            return None
+        codes = read_codes(path)
+        rise = f"{dose['ctr_change']['mean'][-1]:+.3f}"
+        rows.append([shown, f"{np.mean(codes.psnr):.1f} dB", f"{np.mean(codes.ssim):.3f}", rise, f"{dose['used']}"])
+    end = f"{dose['strengths'][-1]:g}"
+    columns = ["way", "PSNR", "SSIM", f"rise of the CTR at {end}", "films that count for it"]
+    what = "Pivotal tuning of the generator to each film, and what an edit then does, by a network that only judges."
+    return measured.table(what, scans_of(measured, dose), columns, rows)
+
+
+def reach_table(measured: Measured, separability: list[dict[str, Any]]) -> ResultTable | None:
+    """An axis of the codes beside networks that see pictures, on the same films; None where these were not trained."""
+    rows, found = [], None
+    for section in separability:
+        auc = interval(section)
+        rows.append([f"an axis of the codes ({name_of(section['method'])}, {section['space'].upper()})", auc])
+    for space in ("w", "w+"):
+        path = measured.folder / f"cnn-{space}.folds.json"
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text())
+        if space == "w":
+            rows.append(["a CNN on the films", interval(found)])
+            rows.append(["the cardiothoracic ratio of the films", interval(found["ctr_alone"])])
+        made = found["reconstructions"]
+        rows.append([f"the same CNN on the generator's pictures of the codes of {space.upper()}", interval(made)])
+        ratio = f"the cardiothoracic ratio of the generator's pictures of the codes of {space.upper()}"
+        rows.append([ratio, interval(made["ctr_alone"])])
+    if found is None:
+        return None
+    counts = [f"{found[f'{side}_images']:,} films of {found[f'{side}_patients']:,} patients" for side in SIDES]
+    what = "What can be told from films, from codes and from pictures of codes; held out by patient."
+    data = f"{counts[0]} with the label against {counts[1]} without."
+    return measured.table(what, data, ["what tells them apart", "ROC AUC"], rows)
+
+
+def interval(section: dict[str, Any]) -> str:
+    """An AUC and its interval."""
+    low, high = section["auc_interval"]
+    return f"{section['auc']:.3f} ({low:.3f} to {high:.3f})"
 
 
 def reconstruction_table(measured: Measured, section: dict[str, Any]) -> ResultTable:
@@ -251,7 +318,7 @@ def reconstruction_table(measured: Measured, section: dict[str, Any]) -> ResultT
     columns = ["method", "PSNR", "SSIM", "MS-SSIM", "CTR, correlation", "CTR, mean error", "seconds a film"]
     what = "Mean and deviation over films; the CTR by a network that only judges."
     where = f" Seconds on {section['device']}, {section['batch']} at a time."
-    return measured.table(what, scans_of(section) + where, columns, [row(way) for way in section["ways"]])
+    return measured.table(what, scans_of(measured, section) + where, columns, [row(way) for way in section["ways"]])
 
 
 def name_of(way: str) -> str:
@@ -308,13 +375,13 @@ def realism_table(measured: Measured, section: dict[str, Any]) -> ResultTable:
 
 def separability_table(measured: Measured, sections: list[dict[str, Any]]) -> ResultTable:
     """Whether labels separate, a column a file of codes."""
-    auc = [f"{s['auc']:.3f} ({s['auc_interval'][0]:.3f} to {s['auc_interval'][1]:.3f})" for s in sections]
+    auc = [interval(s) for s in sections]
     null = [f"{s['auc_null_95'][0]:.3f} to {s['auc_null_95'][1]:.3f}; {s['p_value']:.3f}" for s in sections]
     in_sample = [
         f"{s['in_sample']:.2f}; {s['in_sample_null_95'][0]:.2f} to {s['in_sample_null_95'][1]:.2f}" for s in sections
     ]
     alone = [s["ctr_alone"] for s in sections]
-    ctr = [f"{a['auc']:.3f} ({a['auc_interval'][0]:.3f} to {a['auc_interval'][1]:.3f})" if a else "" for a in alone]
+    ctr = [interval(a) if a else "" for a in alone]
     rows = [
         ["AUC held out by patient", *auc],
         ["AUC of permuted labels; p", *null],
@@ -388,10 +455,14 @@ def all_tables(measured: Measured, dataset: Dataset | None) -> Iterator[tuple[st
         yield "dose", dose_table(measured, dose)
         yield "dose-rise", rise_table(measured, dose)
     if (measured.folder / "target.csv").exists():
-        yield "target-all", target_table(measured, None)
-        if dose and dataset is not None:
-            yield "target", target_table(measured, scans_of_dose(measured, dataset, dose["cohort"]["images"]))
+        some = scans_of_dose(measured, dataset, dose["cohort"]["images"]) if dose and dataset is not None else None
+        yield "target", target_table(measured, some, codes_of(dose) if dose else "")
     yield from direction_tables(measured)
+    tuned, reach = tuned_table(measured), reach_table(measured, measured.section("separability", "separability") or [])
+    if tuned is not None:
+        yield "tuned", tuned
+    if reach is not None:
+        yield "reach", reach
     kinds = {
         path.stem.removeprefix("native-"): json.loads(path.read_text())
         for path in measured.folder.glob("native-*.json")

@@ -1,6 +1,7 @@
 """`cxredit evaluate --realism` on real radiographs and a random model."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -167,6 +168,8 @@ def test_a_classifier_is_a_second_judge(run, data: Path, tmp_path: Path) -> None
     assert 0 <= found["probability"]["mean"][0] <= 1
     assert len(section["null"][0]["classifier"]["ends"]) == 1
     assert "A classifier of Cardiomegaly against No Finding" in result.stdout
+    assert re.search(r"heart area  +\+\d|At no strength here has the mean CTR risen by 0.10", result.stdout)
+    assert "asked" not in result.stdout
     assert "log-odds" in result.stdout
     assert any("The classifier may have been trained" in note for note in section["notes"])
     assert any("of view any" in note for note in section["notes"])

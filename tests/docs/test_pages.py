@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+TABLES = DOCS / "results" / "tables"
 WORDS = 1500
 NAMES = [str(page.relative_to(DOCS)) for page in PAGES]
 
@@ -19,7 +20,7 @@ NAMES = [str(page.relative_to(DOCS)) for page in PAGES]
 def tools(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     pytest.importorskip("mkdocs")
     monkeypatch.syspath_prepend(str(DOCS / "tools"))
-    names = ("result_tables", "command_pages", "hooks", "make_pictures")
+    names = ("result_tables", "command_pages", "hooks", "make_pictures", "derived_tables")
     loaded = {name: importlib.import_module(name) for name in names}
     for name in names:
         monkeypatch.delitem(sys.modules, name)
@@ -71,11 +72,24 @@ def test_a_name_that_does_not_exist_ends_the_build(tools: dict[str, ModuleType])
 
 def test_every_measured_table_is_shown_and_says_what_it_is(tools: dict[str, ModuleType]) -> None:
     pages = "".join(page.read_text() for page in PAGES)
-    for path in (DOCS / "results" / "tables").glob("*.json"):
+    for path in TABLES.glob("*.json"):
         table = tools["result_tables"].read_table(path.stem)
         assert f'table("{path.stem}"' in pages, f"no page shows {path.stem}"
         assert all((table.what, table.data, table.version, table.command)), path.stem
         assert all(len(row) == len(table.columns) for row in table.rows), path.stem
+
+
+def test_the_command_of_every_table_exists(tools: dict[str, ModuleType]) -> None:
+    from cxredit_cli.app import COMMANDS
+
+    known = {command for commands in COMMANDS.values() for command in commands}
+    for path in TABLES.glob("*.json"):
+        command = tools["result_tables"].read_table(path.stem).command
+        scripts = re.findall(r"(?:examples|docs/tools)/\w+\.(?:py|sh)", command)
+        assert all((ROOT / script).exists() for script in scripts), f"{path.stem}: {command}"
+        first = re.match(r"cxredit ([\w-]+)", command)
+        counted = command == "derived" and path.stem.endswith("-traffic")
+        assert scripts or counted or (first and first[1] in known), f"{path.stem}: {command}"
 
 
 def test_a_markdown_table_becomes_the_rows_of_a_measured_one(tools: dict[str, ModuleType], tmp_path: Path) -> None:
@@ -90,6 +104,14 @@ def test_a_markdown_table_becomes_the_rows_of_a_measured_one(tools: dict[str, Mo
     assert read.cell("encoder", "PSNR") == read.cell("enc", "PSNR") == "22.0 dB"
     below = "What. Ten films. Model m [1]. cxredit 1.0. Command: `a command`."
     assert f"| encoder | 22.0\N{NO-BREAK SPACE}dB |\n\n{below}" in read.markdown()
+
+
+def test_derived_tables_are_those_of_the_networks_as_they_are(tools: dict[str, ModuleType], tmp_path: Path) -> None:
+    tools["derived_tables"].main(tmp_path)
+    for path in tmp_path.iterdir():
+        made, kept = (tools["result_tables"].read_table(path.stem, folder) for folder in (tmp_path, TABLES))
+        assert made.rows == kept.rows, path.stem
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_the_reference_has_every_command_and_option(tools: dict[str, ModuleType]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cxredit_cli.anatomy.measures import FIGURES
 from cxredit_cli.evaluation import dose as dosing
 from cxredit_cli.evaluation.dose import GREY, OUTSIDE, Dose, heart_region, measure_dose, random_directions
-from cxredit_cli.evaluation.dose_summary import checks, summarise_dose, summarise_null
+from cxredit_cli.evaluation.dose_summary import summarise_dose, summarise_null
 from cxredit_cli.evaluation.scans import choose_scans
 from cxredit_cli.latent.code_batch import CodeBatch
 from cxredit_cli.metrics.classification import classify
@@ -37,7 +37,7 @@ def made(ctr: list[list[float]], plausible: list[bool] | None = None, area: floa
     return Dose(strengths, measures, good, change, change / 10, good, good)
 
 
-def test_what_is_asked_of_a_direction_is_judged_at_the_rise_that_is_asked_for() -> None:
+def test_changes_are_read_off_where_the_ratio_has_risen_as_far_as_one_asks() -> None:
     found = made([[0.30, 0.40, 0.50, 0.60, 0.70], [0.20, 0.30, 0.40, 0.45, 0.60]])
     summary = summarise_dose(found, rise=0.1)
     assert summary["ctr_change"]["mean"] == pytest.approx([-0.2, -0.1, 0.0, 0.075, 0.2])
@@ -46,10 +46,8 @@ def test_what_is_asked_of_a_direction_is_judged_at_the_rise_that_is_asked_for() 
     # 0.1 lies a fifth of the way from strength 0.5 to 1.
     assert summary["at_rise"]["strength"] == pytest.approx(0.6)
     assert summary["at_rise"]["changes"]["heart_area"] == pytest.approx(0.18)
-    held = {check["what"]: check["held"] for check in checks(summary)}
-    assert held["heart area at that rise"] is False
-    assert held["thorax width at that rise"] is True
-    assert held["mean CTR rises at every step"] is True
+    assert summary["at_rise"]["changes"]["thorax_width"] == 0
+    assert summary["mean_rises_at_every_step"] is True
 
 
 def test_a_patient_that_does_otherwise_is_counted_and_implausible_ones_are_not() -> None:
@@ -59,13 +57,12 @@ def test_a_patient_that_does_otherwise_is_counted_and_implausible_ones_are_not()
     assert summary["rising_at_every_step"] == 0.5
     assert summary["rising_overall"] == 1
     assert summary["at_rise"] is None
-    assert {check["held"] for check in checks(summary) if "rise" in check["what"][-9:]} >= {None}
 
 
 def test_no_plausible_patient_is_no_error() -> None:
     summary = summarise_dose(made([[0.3, 0.4, 0.5]], plausible=[False]))
     assert summary["used"] == 0
-    assert checks(summary) == []
+    assert summary["at_rise"] is None
 
 
 def test_the_null_stands_beside_it() -> None:

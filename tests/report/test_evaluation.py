@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from cxredit_cli.evaluation.dose import GREY
 from cxredit_cli.report.charts import Chart, Line, ticks
 from cxredit_cli.report.evaluation import write_evaluation
 
@@ -51,11 +52,14 @@ def dose_section() -> dict[str, Any]:
         "changes": dict.fromkeys(names, curve),
         "pixels": {"inside_heart": [0.1, 0.0, 0.1], "outside_heart": [0.05, 0.0, 0.05]},
         "identity": {"originals": [1.0, 1.0, 1.0], "reconstructions": [1.0, 1.0, 0.5]},
-        "checks": [
-            {"what": "rises", "found": True, "asked": "yes", "held": True},
-            {"what": "area", "found": None, "asked": "+20 %", "held": None},
-            {"what": "width", "found": 0.034, "asked": "2 %", "held": False},
-        ],
+        "rising_at_every_step": 0.9,
+        "rising_overall": 1.0,
+        "at_rise": {
+            "rise": 0.1,
+            "strength": 0.83,
+            "changes": {**dict.fromkeys(names, 0.034), GREY: -0.012},
+            "identity": 1,
+        },
         "null": [
             {
                 **{"kind": "any", "directions": 1, "largest": 0.01, "times_the_largest": 9.0},
@@ -122,7 +126,9 @@ def test_a_page_of_all_sections(tmp_path: Path) -> None:
         "21.0 ± 0.1",
         "0.700 (0.600 to 0.800)",
         "frechet distance",
-        "not reached",
+        "risen by 0.10",
+        "thorax width</th><td>+3.4 % of itself",
+        "median grey</th><td>-1.2 % of the grey range",
         "<td>0.96</td><td>100 %</td>",
         "no room beside it</th><td>2</td>",
         *second,
@@ -133,10 +139,24 @@ def test_a_page_of_all_sections(tmp_path: Path) -> None:
 
 
 def test_a_page_of_a_direction_that_kept_no_chest(tmp_path: Path) -> None:
-    dose = {**dose_section(), "used": 0, "checks": [], "null": [], "classifier": None}
+    dose = {**dose_section(), "used": 0, "at_rise": None, "null": [], "classifier": None}
     report = {"model": "tiny", "images": "a", "seed": 0, "precision": "fp32", "dose": dose}
     write_evaluation(tmp_path / "page.html", report, (torch.zeros(0, 3, 1, 8, 8), torch.zeros(0, 1, 8, 8)))
     assert "on the 0 scans" in (tmp_path / "page.html").read_text()
+
+
+def test_a_page_of_a_direction_that_never_goes_so_far(tmp_path: Path) -> None:
+    report = {
+        "model": "tiny",
+        "images": "a",
+        "seed": 0,
+        "precision": "fp32",
+        "dose": {**dose_section(), "at_rise": None},
+    }
+    write_evaluation(tmp_path / "page.html", report)
+    text = (tmp_path / "page.html").read_text()
+    assert "At no strength here has the mean CTR risen by 0.10" in text
+    assert "asked" not in text
 
 
 def test_curves_lie_in_the_frame_and_rise_upwards() -> None:
