@@ -68,8 +68,32 @@ class Basis:
 
 def search_basis(model: Model, space: Space, progress: Progress | None = None) -> Basis:
     """The basis for a search in `space`: from the model's folder, else measured now and kept there if it can be."""
+    found = _measured(model, space, progress)
+    if space == "w":
+        return basis(found["curvature"])
+    lengths, rest = ((found[name] + LAYERS_DAMPING).rsqrt() for name in ("values", "rest"))
+    return Basis(_orthonormal(found["vectors"]), lengths, rest)
+
+
+def principal_directions(model: Model, space: Space, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
+    """Orthonormal directions [L, D, r] in units of the spread of W, and the picture's curvature [L, r] along each.
+
+    L is 1 in W; in W+ each layer has the RANK directions that show most. Measured once, as for `search_basis`.
+    """
+    found = _measured(model, space, progress)
+    if space == "w+":
+        return _orthonormal(found["vectors"]), found["values"]
+    values, vectors = torch.linalg.eigh(found["curvature"].double())
+    return vectors.float()[None], values.clamp(min=0).float()[None]
+
+
+def _orthonormal(vectors: Tensor) -> Tensor:
+    """In half precision they are no longer quite so."""
+    return torch.linalg.qr(vectors).Q
+
+
+def _measured(model: Model, space: Space, progress: Progress | None) -> dict[str, Tensor]:
     path = model.path / FILE
-    device = model.generator.mapping.w_avg.device
     kept = _read(path, model.fingerprint)
     key = "vectors" if space == "w+" else "curvature"
     if key not in kept:
@@ -84,12 +108,8 @@ def search_basis(model: Model, space: Space, progress: Progress | None = None) -
                 save_file(kept, aside, {"fingerprint": model.fingerprint})
         except OSError:
             pass  # a model that others own is measured each time
-    found = {name: tensor.float().to(device) for name, tensor in kept.items()}
-    if space == "w":
-        return basis(found["curvature"])
-    lengths, rest = ((found[name] + LAYERS_DAMPING).rsqrt() for name in ("values", "rest"))
-    # In half precision they are no longer quite orthonormal.
-    return Basis(torch.linalg.qr(found["vectors"]).Q, lengths, rest)
+    device = model.generator.mapping.w_avg.device
+    return {name: tensor.float().to(device) for name, tensor in kept.items()}
 
 
 def _read(path: Path, fingerprint: str) -> dict[str, Tensor]:
