@@ -25,7 +25,7 @@ from cxredit_cli.storage.models import Model
 Floats = NDArray[np.float64]
 Metric = Literal["codes", "picture", "anatomy"]  # what says how far two codes are apart
 
-MOST = 512  # coordinates
+MOST = 512  # coordinates that are kept
 SEED = 6
 # Of the anatomy: a gradient of one random sum of all measures a code.
 CODES = 384

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from cxredit_cli.metrics.rank_statistics import auc_interval, permute_patients, roc_auc
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.separability.code_rows import CodeRows, Moments, by_parts
-from cxredit_cli.separability.components import choose_components, counts_up_to
 from cxredit_cli.separability.discriminant import Bools, Floats, PrincipalBasis, fit_classical, fit_shrinkage
 from cxredit_cli.separability.folds import assign_folds
+from cxredit_cli.separability.shrinkage import choose_shrinkage
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,7 @@ class Separability:
     shrinkage: float
     class_gap: float  # distance of the class means along the axis, in units of strength (in sample)
     class_deviation: float  # within-class standard deviation along the axis, in units of strength (in sample)
-    components: int | None  # how many coordinates the axis takes; None: it is of the codes as they are
-    components_in_folds: list[int] | None  # how many were chosen without each fold
+    shrinkage_in_folds: list[float] | None  # what was chosen without each fold; None: derived, not chosen
     in_sample_projections: Floats  # [N] in within-class deviations, 0 halfway between the classes
     held_out_projections: Floats  # [N]
 
@@ -83,8 +82,7 @@ class _Fitted:
     held_out: Floats  # [P, N] projections
     axis: Floats  # [D] of shrinkage LDA on all codes, for the truth
     shrinkage: float
-    components: int | None = None
-    components_in_folds: list[int] | None = None
+    shrinkage_in_folds: list[float] | None = None
 
 
 def lda(
@@ -101,9 +99,9 @@ def lda(
 
     Held-out projections come from shrinkage LDA in `folds` folds that keep each patient together, centred and scaled
     by the training part of their fold. Permutations exchange labels between patients of one fold. With `coordinates`
-    [D, K] (`visible_coordinates`) LDA is of the first few of codes times these, as many as do best on folds within the
-    fitted patients; permuted labels choose in the same way. Raises InputError when a class has fewer patients than
-    folds.
+    [D, K] (`visible_coordinates`) LDA is of codes times these, which are held in memory, and shrunk by as much as does
+    best on folds within the fitted patients; permuted labels choose in the same way. Raises InputError when a class has
+    fewer patients than folds.
     """
     progress = progress or SilentProgress()
     x = CodeRows.of(codes)
@@ -112,11 +110,10 @@ def lda(
     fold = assign_folds(labels, patient, folds, seed)
     null = permute_patients(labels, patient, fold, permutations, seed)
     every = np.concatenate([labels[None], null])  # row 0 is the truth
-    found = (
-        _fit_codes(x, every, fold, progress)
-        if coordinates is None
-        else _fit_first(x, coordinates, every, fold, progress)
-    )
+    if coordinates is None:
+        found = _fit_codes(x, every, fold, progress)
+    else:
+        found = _fit_coordinates(x, coordinates, every, fold, progress)
 
     areas, separations = by_parts(roc_auc, found.held_out, every), by_parts(separation, found.held_out, every)
     axis = found.axis / np.linalg.norm(found.axis)
@@ -141,8 +138,7 @@ def lda(
         shrinkage=found.shrinkage,
         class_gap=float(unscaled[labels].mean() - unscaled[~labels].mean()),
         class_deviation=float((unscaled - means).std()),
-        components=found.components,
-        components_in_folds=found.components_in_folds,
+        shrinkage_in_folds=found.shrinkage_in_folds,
         in_sample_projections=found.in_sample_projections,
         held_out_projections=found.held_out[0],
     )
@@ -176,25 +172,23 @@ def _fit_codes(x: CodeRows, every: Bools, fold: NDArray[np.int64], progress: Pro
     return _Fitted(in_sample, in_sample_projections, held_out, axis, float(final.shrinkage[0]))
 
 
-def _fit_first(x: CodeRows, coordinates: Floats, every: Bools, fold: NDArray[np.int64], progress: Progress) -> _Fitted:
-    """Of the first of some coordinates, as many as each labelling chooses."""
-    mapped = x.project(coordinates.T).T
-    chosen = choose_components(mapped, every, fold, progress)
-    in_sample, in_sample_projections = np.empty(len(every)), np.empty(len(x))
-    for count in counts_up_to(coordinates.shape[1]):
-        members = chosen.overall == count
-        if members.any():
-            some = CodeRows.of(mapped[:, :count])
-            projections = fit_classical(some, PrincipalBasis.of(some), every[members]).project(some)
-            in_sample[members] = by_parts(separation, projections, every[members])
-            if members[0]:
-                in_sample_projections = projections[0]
-    count = int(chosen.overall[0])
-    some = CodeRows.of(mapped[:, :count])
-    final = fit_shrinkage(some, PrincipalBasis.of(some), every[:1], count)
-    axis = coordinates[:, :count] @ final.axes[0]
-    shrinkage = float(final.shrinkage[0])
-    return _Fitted(in_sample, in_sample_projections, chosen.held_out, axis, shrinkage, count, chosen.in_folds)
+def _fit_coordinates(
+    x: CodeRows, coordinates: Floats, every: Bools, fold: NDArray[np.int64], progress: Progress
+) -> _Fitted:
+    """Of codes times `coordinates`, each labelling with the shrinkage that it chooses."""
+    mapped = CodeRows.of(x.project(coordinates.T).T)
+    chosen = choose_shrinkage(mapped, every, fold, progress)
+    basis = PrincipalBasis.of(mapped)
+    classical = fit_classical(mapped, basis, every).project(mapped)
+    final = fit_shrinkage(mapped, basis, every[:1], mapped.dimensions, chosen.overall)
+    return _Fitted(
+        in_sample=by_parts(separation, classical, every),
+        in_sample_projections=classical[0].copy(),
+        held_out=chosen.held_out,
+        axis=coordinates @ final.axes[0],
+        shrinkage=chosen.overall,
+        shrinkage_in_folds=chosen.in_folds,
+    )
 
 
 def _project_held_out(
