@@ -89,7 +89,8 @@ def principal_directions(model: Model, space: Space, progress: Progress | None =
 
 def _orthonormal(vectors: Tensor) -> Tensor:
     """In half precision they are no longer quite so."""
-    return torch.linalg.qr(vectors).Q
+    basis: Tensor = torch.linalg.qr(vectors).Q
+    return basis
 
 
 def _measured(model: Model, space: Space, progress: Progress | None) -> dict[str, Tensor]:

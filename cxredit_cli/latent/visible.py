@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxredit_cli.anatomy.picture_measures import MEASURES, soft_measures
+from cxredit_cli.errors import known_word
 from cxredit_cli.inversion.curvature import principal_directions
 from cxredit_cli.inversion.encode import Space
 from cxredit_cli.inversion.result import full_precision
@@ -31,6 +32,17 @@ SEED = 6
 CODES = 384
 PILOT = 64  # codes that say how much each measure varies
 BATCH = 16
+
+
+def check_metric(metric: str) -> Metric:
+    """Raise InputError unless `metric` is one."""
+    known: Metric = known_word(metric, Metric, "--metric")
+    return known
+
+
+def space_of(layers: int) -> Space:
+    """Whether codes [N, layers, D] are of W or of W+."""
+    return "w" if layers == 1 else "w+"
 
 
 def visible_coordinates(

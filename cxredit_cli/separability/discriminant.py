@@ -129,7 +129,7 @@ def _ledoit_wolf(
     frobenius += np.square(weight * np.square(classes.difference).sum(axis=1))
     delta = frobenius - np.square(trace) / dimensions
     beta = np.clip((_fourth_moments(codes, basis, positive, classes) / n - frobenius) / n, 0, delta)
-    return np.divide(beta, delta, out=np.ones_like(beta), where=delta > 0)
+    return np.asarray(np.divide(beta, delta, out=np.ones_like(beta), where=delta > 0))
 
 
 def fit_classical(codes: CodeRows, basis: PrincipalBasis, positive: Bools) -> Discriminants:

@@ -315,9 +315,14 @@ def separability_table(measured: Measured, sections: list[dict[str, Any]]) -> Re
     ]
     alone = [s["ctr_alone"] for s in sections]
     ctr = [f"{a['auc']:.3f} ({a['auc_interval'][0]:.3f} to {a['auc_interval'][1]:.3f})" if a else "" for a in alone]
-    rows = [
-        ["AUC held out by patient", *auc],
-        ["AUC of permuted labels; p", *null],
+    rows = [["AUC held out by patient", *auc], ["AUC of permuted labels; p", *null]]
+    for metric in sections[0]["by_metric"]:
+        shown = [s["by_metric"][metric] for s in sections]
+        auc = [f"{s['auc']:.3f} ({s['auc_interval'][0]:.3f} to {s['auc_interval'][1]:.3f})" for s in shown]
+        null = [f"{s['auc_null_95'][0]:.3f} to {s['auc_null_95'][1]:.3f}; {s['p_value']:.3f}" for s in shown]
+        rows += [[f"the same by `--metric {metric}`", *auc], [f"by {metric}, of permuted labels; p", *null]]
+        rows.append([f"by {metric}, shrinkage chosen", *(f"{s['shrinkage']:g}" for s in shown)])
+    rows += [
         ["separation in sample; of permuted labels", *in_sample],
         ["AUC of the CTR alone", *ctr],
     ]
