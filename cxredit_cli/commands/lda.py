@@ -40,13 +40,7 @@ def command(
     permutations: Annotated[
         int, typer.Option(min=1, help="Exchanges of the labels between patients.", rich_help_panel=METHOD)
     ] = 200,
-    metric: Annotated[
-        str,
-        typer.Option(
-            help=f"{METRIC_HELP} The figures of codes are printed first in any case; the axis of --metric is saved.",
-            rich_help_panel=METHOD,
-        ),
-    ] = "codes",
+    metric: Annotated[str, typer.Option(help=METRIC_HELP, rich_help_panel=METHOD)] = "codes",
     model: ModelOption = None,
     anatomy: AnatomyOption = None,
     device: DeviceOption = "auto",
@@ -60,8 +54,8 @@ def command(
     """Separate two classes of codes by LDA, in sample as the paper does and on held-out patients.
 
     The axis of shrinkage LDA on all codes is saved as a direction; the positive class lies at positive strength. With
-    --metric picture or anatomy the axis is of what shows of the codes, shrunk by as much as folds within the fitted
-    patients choose; it holds better on other patients.
+    --metric picture or anatomy a second axis is found in what shows of the codes, its shrinkage chosen on folds within
+    the fitted patients; it is printed after the plain one and saved in its place.
     """
     from cxredit_cli.atomic import refuse_folders
     from cxredit_cli.errors import InputError
