@@ -9,13 +9,15 @@ choosing the shrinkage does alone, without knowing what shows.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from cxredit_cli.commands.console import ConsoleProgress
-from cxredit_cli.latent.visible import Floats, space_of, visible_coordinates
+from cxredit_cli.inversion.encode import Space
+from cxredit_cli.latent.visible import Floats, Metric, space_of, visible_coordinates
 from cxredit_cli.separability.code_rows import CodeRows
 from cxredit_cli.separability.cohort import choose_cohort
 from cxredit_cli.separability.discriminant import PrincipalBasis
@@ -27,22 +29,25 @@ from cxredit_cli.storage.models import Model, load_model
 WAYS = ("codes, shrinkage by Ledoit and Wolf", "codes, shrinkage chosen", "picture", "anatomy")
 
 
-def ways(model: Model, layers: int, codes: CodeRows) -> Iterator[Floats | None]:
+Find = Callable[[Space, Metric], Floats | None]
+
+
+def ways(find: Find, space: Space, codes: CodeRows) -> Iterator[Floats | None]:
     """The coordinates of each of WAYS."""
     yield None
     yield PrincipalBasis.of(codes).vectors  # a rotation, and what no code has a part in is left out
-    for metric in ("picture", "anatomy"):
-        yield visible_coordinates(model, space_of(layers), metric, progress=ConsoleProgress())
+    yield find(space, "picture")
+    yield find(space, "anatomy")
 
 
-def column(path: Path, model: Model, options: argparse.Namespace) -> tuple[str, list[str]]:
+def column(path: Path, model: Model, find: Find, options: argparse.Namespace) -> tuple[str, list[str]]:
     """Header and cells of one file of codes."""
     held = read_codes(path)
     held.check_generator(model.fingerprint)
     cohort = choose_cohort(held.source, read_label_table(options.labels), options.positive, options.negative)
     codes = CodeRows.in_file(held, cohort.rows)
     cells = []
-    for coordinates in ways(model, held.header.num_ws, codes):
+    for coordinates in ways(find, space_of(held.header.num_ws), codes):
         asked = (codes, cohort.positive, cohort.patients, 5)
         found = lda(*asked, options.permutations, coordinates=coordinates)
         areas = [lda(*asked, 1, seed, coordinates=coordinates).auc for seed in range(1, options.draws)]
@@ -51,7 +56,7 @@ def column(path: Path, model: Model, options: argparse.Namespace) -> tuple[str, 
         cells.append(f"{found.auc:.3f} ({low:.3f} to {high:.3f}), p {found.p_value:.3f}; {mean:.3f}")
     patients = f"{found.positives} of {found.positive_patients} against {found.negatives} of {found.negative_patients}"
     steps = f", {held.header.steps} steps" if held.header.method != "encoder" else ""
-    return f"{held.header.space.upper()}, {held.header.method}{steps}, {patients}", cells
+    return f"{path.stem}: {held.header.space.upper()}, {held.header.method}{steps}, {patients}", cells
 
 
 def main() -> None:
@@ -65,7 +70,10 @@ def main() -> None:
     parser.add_argument("--permutations", type=int, default=200)
     parser.add_argument("--draws", type=int, default=5, help="of the folds")
     options = parser.parse_args()
-    columns = [column(path, load_model(options.model, parts=("generator",)), options) for path in options.codes]
+    model = load_model(options.model, parts=("generator",))
+    # Once for all files of a space: those of the anatomy take a minute.
+    find = cache(lambda space, metric: visible_coordinates(model, space, metric, progress=ConsoleProgress()))
+    columns = [column(path, model, find, options) for path in options.codes]
     print(f"| what LDA looks at | {' | '.join(header for header, _ in columns)} |")
     print("|---" * (1 + len(columns)) + "|")
     for row, way in enumerate(WAYS):

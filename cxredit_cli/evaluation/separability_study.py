@@ -54,6 +54,7 @@ def evaluate_separability(
     shown = {metric: lda(*asked, visible_coordinates(model, space, metric, progress=progress)) for metric in metrics}
     section: dict[str, Any] = {
         **{"codes": str(codes.path), "method": codes.header.method, "space": codes.header.space},
+        "steps": codes.header.steps,
         **{"positive": labels[0], "negative": labels[1], "patients_known": cohort.patients_known},
         **found.figures(),
         "by_metric": {metric: each.figures() for metric, each in shown.items()},

@@ -72,25 +72,17 @@ def search_basis(model: Model, space: Space, progress: Progress | None = None) -
     if space == "w":
         return basis(found["curvature"])
     lengths, rest = ((found[name] + LAYERS_DAMPING).rsqrt() for name in ("values", "rest"))
-    return Basis(_orthonormal(found["vectors"]), lengths, rest)
+    # In half precision they are no longer quite orthonormal.
+    return Basis(torch.linalg.qr(found["vectors"]).Q, lengths, rest)
 
 
-def principal_directions(model: Model, space: Space, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
-    """Orthonormal directions [L, D, r] in units of the spread of W, and the picture's curvature [L, r] along each.
+def principal_directions(model: Model, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
+    """Orthonormal directions [D, D] of W in units of its spread, and the picture's curvature [D] along each.
 
-    L is 1 in W; in W+ each layer has the RANK directions that show most. Measured once, as for `search_basis`.
+    Measured once, as for `search_basis`.
     """
-    found = _measured(model, space, progress)
-    if space == "w+":
-        return _orthonormal(found["vectors"]), found["values"]
-    values, vectors = torch.linalg.eigh(found["curvature"].double())
-    return vectors.float()[None], values.clamp(min=0).float()[None]
-
-
-def _orthonormal(vectors: Tensor) -> Tensor:
-    """In half precision they are no longer quite so."""
-    basis: Tensor = torch.linalg.qr(vectors).Q
-    return basis
+    values, vectors = torch.linalg.eigh(_measured(model, "w", progress)["curvature"].double())
+    return vectors, values.clamp(min=0)
 
 
 def _measured(model: Model, space: Space, progress: Progress | None) -> dict[str, Tensor]:

@@ -26,12 +26,11 @@ from cxredit_cli.storage.models import Model
 Floats = NDArray[np.float64]
 Metric = Literal["codes", "picture", "anatomy"]  # what says how far two codes are apart
 
-MOST = 512  # coordinates that are kept
 SEED = 6
-# Of the anatomy: a gradient of one random sum of all measures a code.
-CODES = 384
-PILOT = 64  # codes that say how much each measure varies
+CODES = 512  # with a gradient of each; the curvature of W is measured exactly, along every axis
+PILOT = 64  # codes that say how much each measure of the anatomy varies
 BATCH = 16
+PICTURE_SIDE = 64
 
 
 def check_metric(metric: str) -> Metric:
@@ -54,8 +53,9 @@ def visible_coordinates(
 ) -> Floats | None:
     """The map [D, K] from flattened codes of `space` to coordinates, those that show most first; None for "codes".
 
-    It knows nothing of any label. "picture": the generator's curvature. "anatomy": measures of heart, thorax, lungs and
-    tone by `network`, else by the bundled one, each in units of its deviation over random codes.
+    It knows nothing of any label. "picture": the generator's curvature, in W+ with what couples its layers. "anatomy":
+    measures of heart, thorax, lungs and tone by `network`, else by the bundled one, each in units of its deviation over
+    random codes.
 
     Examples:
         >>> import cxredit_cli as cx
@@ -64,63 +64,54 @@ def visible_coordinates(
     """
     if metric == "codes":
         return None
-    generator = model.generator
-    if metric == "picture":
-        vectors, values = principal_directions(model, space, progress)
-        layers, dimensions, rank = vectors.shape
-        directions = torch.zeros(layers, dimensions, layers, rank, dtype=torch.float64)
-        for layer in range(layers):
-            directions[layer, :, layer] = vectors[layer]
-        along, curvature = directions.flatten(2).flatten(0, 1), values.flatten().cpu().double()
-    else:
-        device = generator.mapping.w_avg.device
-        gradients = _anatomy_gradients(generator, network or load_anatomy(None, device), space, progress)
-        found = torch.linalg.svd(gradients.double(), full_matrices=False)
-        layers, along, curvature = gradients.shape[1] // generator.w_dim, found.Vh.T, found.S.square()
-    first = torch.argsort(curvature, descending=True)[:MOST]
-    scaled = along[:, first] * (curvature[first] / curvature.max().clamp(min=1e-30)).sqrt()
-    spread = generator.w_statistics()[1].cpu().double().repeat(layers)
-    return np.asarray((scaled / spread[:, None]).numpy())
-
-
-def _anatomy_gradients(
-    generator: Generator, network: AnatomyNetwork, space: Space, progress: Progress | None
-) -> Tensor:
-    """Gradients [CODES, D] in units of the spread of W, each of the sum of all measures with random signs.
-
-    Their mean outer product is the sum over the measures of g g^T, so one backward pass serves all measures. Measured
-    on the image as far as it has grown where the network looks: what finer blocks add hardly moves an outline.
-    """
-    progress = progress or SilentProgress()
-    progress.start("Measuring how anatomy answers to codes", CODES)
-    side = 1 << (min(network.config.resolution, generator.resolution).bit_length() - 1)
+    generator, layers = model.generator, 1 if space == "w" else model.generator.num_ws
     spread = generator.w_statistics()[1]
-    layers = generator.num_ws if space == "w+" else 1
+    if metric == "picture" and space == "w":
+        along, curvature = principal_directions(model, progress)
+    else:
+        network = network or load_anatomy(None, spread.device) if metric == "anatomy" else None
+        gradients = _gradients(generator, network, layers, progress or SilentProgress())
+        found = torch.linalg.svd(gradients.double(), full_matrices=False)
+        along, curvature = found.Vh.T, found.S.square()
+    along, curvature = along.cpu(), curvature.cpu()
+    first = torch.argsort(curvature, descending=True)
+    scaled = along[:, first] * (curvature[first] / curvature.max().clamp(min=1e-30)).sqrt()
+    return np.asarray((scaled / spread.cpu().double().repeat(layers)[:, None]).numpy())
+
+
+def _gradients(generator: Generator, network: AnatomyNetwork | None, layers: int, progress: Progress) -> Tensor:
+    """Gradients [CODES, layers * D] in units of the spread of W, each of what is seen times random numbers v.
+
+    With v of mean 0 and covariance I their mean outer product is J^T J, so one backward pass serves all that is seen:
+    the picture at PICTURE_SIDE, or the measures by `network` of the picture as far as it has grown where that looks.
+    """
+    spread = generator.w_statistics()[1]
+    random = np.random.default_rng(SEED)
     z = random_z(CODES, generator.z_dim, SEED).to(spread.device)
-    signs = torch.from_numpy(np.random.default_rng(SEED).choice([-1.0, 1.0], (CODES, len(MEASURES)))).to(z)
-    parts = []
+    side = PICTURE_SIDE if network is None else network.config.resolution
+    side = 1 << (min(side, generator.resolution).bit_length() - 1)
+
+    def see(w: Tensor) -> Tensor:
+        picture = generator.synthesis.coarse(w, side)
+        if network is None:
+            return picture.flatten(1)
+        measures = soft_measures(network, picture)
+        return torch.stack([measures[name] for name in MEASURES], dim=1)
+
+    progress.start(f"Measuring how the {'picture' if network is None else 'anatomy'} answers to codes", CODES)
+    parts: list[Tensor] = []
     with full_precision(generator):
         with torch.no_grad():
-            pilot = torch.cat([_measures(generator, network, w[:, None], side) for w in _codes(generator, z[:PILOT])])
-        deviations = pilot.std(dim=0).clamp(min=1e-6)
-        done = 0
-        for w, sign in zip(_codes(generator, z), torch.split(signs, BATCH), strict=True):
+            codes = [generator.mapping(some)[:, None] for some in torch.split(z, BATCH)]
+            unit = torch.ones((), device=z.device)
+            if network is not None:
+                unit = torch.cat([see(w) for w in codes[: PILOT // BATCH]]).std(dim=0).clamp(min=1e-6)
+        for done, w in enumerate(codes):
             step = torch.zeros(len(w), layers, generator.w_dim, device=w.device, requires_grad=True)
-            measures = _measures(generator, network, w[:, None] + spread * step, side)
-            (gradient,) = torch.autograd.grad((measures / deviations * sign).sum(), step)
+            seen = see(w + spread * step) / unit
+            v = torch.from_numpy(random.choice((-1.0, 1.0), seen.shape)).to(seen)
+            (gradient,) = torch.autograd.grad((seen * v).sum(), step)
             parts.append(gradient.flatten(1).cpu())
-            done += len(w)
-            progress.advance(done)
+            progress.advance(min((done + 1) * BATCH, CODES))
     progress.finish()
     return torch.cat(parts)
-
-
-def _codes(generator: Generator, z: Tensor) -> list[Tensor]:
-    with torch.no_grad():
-        return [generator.mapping(some) for some in torch.split(z, BATCH)]
-
-
-def _measures(generator: Generator, network: AnatomyNetwork, w: Tensor, side: int) -> Tensor:
-    """[N, len(MEASURES)] of codes [N, L, D]."""
-    found = soft_measures(network, generator.synthesis.coarse(w, side))
-    return torch.stack([found[name] for name in MEASURES], dim=1)
