@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         read_codes,
         read_film,
         read_radiograph,
+        visible_coordinates,
         write_codes,
         write_direction,
     )
@@ -71,6 +72,7 @@ __all__ = [
     "read_codes",
     "read_film",
     "read_radiograph",
+    "visible_coordinates",
     "write_codes",
     "write_direction",
 ]

@@ -35,6 +35,7 @@ from cxredit_cli.latent.edit_codes import edit as move
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.latent.responses import default_strengths
 from cxredit_cli.latent.synthesize import synthesize
+from cxredit_cli.latent.visible import Metric, space_of, visible_coordinates
 from cxredit_cli.networks.any_classifier import ClassifierScore
 from cxredit_cli.radiographs.film import Film, read_film
 from cxredit_cli.radiographs.geometry import Fit, fit_square
@@ -76,6 +77,7 @@ __all__ = [
     "read_codes",
     "read_film",
     "read_radiograph",
+    "visible_coordinates",
     "write_codes",
     "write_direction",
 ]
@@ -225,17 +227,20 @@ def direction_from_labels(
     patients: Sequence[str] | None = None,
     name: str = "direction",
     how: LabelMethod = "lda",
+    metric: Metric = "codes",
 ) -> Direction:
     """The direction from the negative to the positive class of codes; `statistics` has its AUC on held-out patients.
 
-    `patients` [N] keeps images of one patient together; None: each image is of another. Raises InputError when a class
-    has fewer patients than there are folds (5).
+    `patients` [N] keeps images of one patient together; None: each image is of another. `metric` "picture" or "anatomy"
+    looks at what shows of the codes. Raises InputError when a class has fewer patients than there are folds (5).
     """
     w = codes if isinstance(codes, np.ndarray) else codes.w
     owners = [str(index) for index in range(len(w))] if patients is None else list(patients)
-    found = labelled_direction(w, np.asarray(positive, dtype=np.bool_), owners, how)
+    coordinates = visible_coordinates(model, space_of(w.shape[1]), metric)
+    found = labelled_direction(w, np.asarray(positive, dtype=np.bool_), owners, how, coordinates=coordinates)
     vector = found.axis.reshape(w.shape[1:]).astype(np.float32)
-    return Direction(vector, name, how, model.fingerprint, statistics=found.statistics, model=model.name)
+    what = how if coordinates is None else f"{how}, {metric}"
+    return Direction(vector, name, what, model.fingerprint, statistics=found.statistics, model=model.name)
 
 
 def edit(

@@ -70,7 +70,9 @@ for films in $FILMS; do
 done
 
 # 3. Separability, in W and W+ and where the view is controlled.
-step separability evaluate --separability --split all --codes cohort-w.h5 --codes cohort-w+.h5 -o separability.json
+shows=(--metric picture --metric anatomy)
+step separability evaluate --separability --split all --codes cohort-w.h5 --codes cohort-w+.h5 "${shows[@]}" \
+    -o separability.json
 for space in w w+; do # what networks that see pictures tell from the same films, and from pictures of their codes
     step "cnn-$space" "${python[@]}" "$examples/train_classifier.py" "$DATASET" --folds 5 --precision "$PRECISION" \
         --codes "cohort-$space.h5" --reconstructions "${model[@]}" -o "cnn-$space.safetensors"
@@ -79,7 +81,8 @@ if [[ -n $ALL_VIEWS ]]; then
     step views cp cohort-w.h5 views.h5
     step views-ill run invert "$ALL_VIEWS" --view AP --label Cardiomegaly --space w --steps 50 -o views.h5
     step views-healthy run invert "$ALL_VIEWS" --view AP --label "No Finding" --limit 150 --space w --steps 50 -o views.h5
-    step views-separability run evaluate --separability --images "$ALL_VIEWS" --split all --codes views.h5 --control view \
+    step views-separability run evaluate --separability --images "$ALL_VIEWS" --split all --codes views.h5 \
+        "${shows[@]}" --control view \
         -o views.json
     step views-means run direction find --codes views.h5 --labels "$ALL_VIEWS" --how means -o views-means.h5
     step views-held run direction find --codes views.h5 --labels "$ALL_VIEWS" --how means --control view -o views-held.h5

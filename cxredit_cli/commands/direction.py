@@ -14,6 +14,7 @@ from cxredit_cli.commands import (
     direction_matrix,
 )
 from cxredit_cli.commands.console import ConsoleProgress, end_batch, print_json, stderr
+from cxredit_cli.commands.coordinates import load_coordinates
 from cxredit_cli.commands.direction_report import document, print_found, print_left_out
 from cxredit_cli.commands.options import (
     BATCH,
@@ -21,6 +22,7 @@ from cxredit_cli.commands.options import (
     INPUT,
     LABELS_HELP,
     METHOD,
+    METRIC_HELP,
     MODEL,
     OUTPUT,
     AnatomyOption,
@@ -124,6 +126,7 @@ def find(
     positive: Annotated[str, typer.Option(help="The direction leads to it.", rich_help_panel=CODES)] = "Cardiomegaly",
     negative: Annotated[str, typer.Option(help="The direction leads from it.", rich_help_panel=CODES)] = "No Finding",
     folds: Annotated[int, typer.Option(help="Parts to hold out in turn, by patient.", rich_help_panel=CODES)] = 5,
+    metric: Annotated[str, typer.Option(help=METRIC_HELP, rich_help_panel=CODES)] = "codes",
     from_measure: Annotated[
         str | None,
         typer.Option(help="What raises this of generated images, such as heart_width or ctr.", rich_help_panel=MEASURE),
@@ -194,6 +197,8 @@ def find(
         )
     if method is not None and chosen[0] in ("--codes", "--from-measure", "--from-classifier"):
         raise InputError(f"--method says how images become codes, and {chosen[0]} has codes; see --how.")
+    if metric != "codes" and (codes is None or pairs is not None):
+        raise InputError("--metric goes with --codes and --labels.")
     spread = chosen[0] in ("--from-measure", "--from-classifier")
     if spread:
         start_processes(gpus)
@@ -214,7 +219,8 @@ def find(
         found, warning, failed = many.direction, many.warning, many.failed
     elif codes is not None:
         found, cohort = _from_codes(
-            codes, labels, uncertain, (positive, negative), how, control or [], folds, seed, name, anatomy, device
+            *(codes, labels, uncertain, (positive, negative), how, control or [], folds, seed, name),
+            *(metric, model, anatomy, device),
         )
     elif spread:
         from cxredit_cli.storage.models import load_model
@@ -326,23 +332,28 @@ def _from_codes(
     folds: int,
     seed: int,
     name: str | None,
+    metric: str,
+    model: Path | None,
     anatomy: Path | None,
     device: str,
 ) -> "tuple[Direction, Cohort]":
     from cxredit_cli.devices import resolve_device
     from cxredit_cli.directions.from_labels import control_columns, find_labelled_direction
     from cxredit_cli.directions.label_fit import check_method
+    from cxredit_cli.latent.visible import check_metric
     from cxredit_cli.separability.cohort import choose_cohort
     from cxredit_cli.storage.anatomy_network import load_anatomy
     from cxredit_cli.storage.codes import read_codes
     from cxredit_cli.storage.dataset_labels import read_label_table
     from cxredit_cli.storage.labels import check_uncertain
 
-    chosen = check_method(how or "lda")
+    chosen, known = check_method(how or "lda"), check_metric(metric)
     held, table = read_codes(path), read_label_table(labels, check_uncertain(uncertain))
     cohort = choose_cohort(held.source, table, *classes)
     progress = ConsoleProgress()
     columns = control_columns(
         control, held, cohort, table, lambda: load_anatomy(anatomy, resolve_device(device)), progress
     )
-    return find_labelled_direction(held, cohort, columns, classes, chosen, folds, seed, name, progress), cohort
+    coordinates = load_coordinates(held, known, model, anatomy, device)
+    how_far = (name, progress, known, coordinates)
+    return find_labelled_direction(held, cohort, columns, classes, chosen, folds, seed, *how_far), cohort

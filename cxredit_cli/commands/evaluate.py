@@ -169,6 +169,14 @@ def command(
             help="What --separability takes out of codes and labels, such as view; repeatable.", rich_help_panel=INPUT
         ),
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What --separability looks at beside the codes as they are: picture or anatomy, as `cxredit lda`; "
+            "repeatable.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
     permutations: Annotated[
         int,
         typer.Option(
@@ -207,6 +215,7 @@ def command(
     from cxredit_cli.devices import resolve_precision
     from cxredit_cli.errors import InputError
     from cxredit_cli.evaluation.realism_study import split_notes
+    from cxredit_cli.latent.visible import check_metric
     from cxredit_cli.report.evaluation import write_evaluation
     from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE, load_anatomy
     from cxredit_cli.storage.codes import read_codes
@@ -226,6 +235,7 @@ def command(
         raise InputError("--native needs --films: radiographs in files, at their own resolution.")
     if separability and not codes:
         raise InputError("--separability needs --codes of labelled images; make them with `cxredit invert`.")
+    metrics = [known for known in map(check_metric, metric or ()) if known != "codes"]
     if dose and codes and len(codes) > 1:
         raise InputError("--dose takes one file of --codes; evaluate the others in runs of their own.")
     with together(device) as (processes, target, progress):
@@ -305,7 +315,8 @@ def command(
                 some = read_codes(path)
                 some.check_generator(loaded.fingerprint)
                 part = evaluate_separability(
-                    *(some, table, (positive, negative), judge, control or (), 5, permutations, seed, batch, progress)
+                    *(loaded, some, table, (positive, negative), judge, control or (), metrics, 5, permutations, seed),
+                    *(batch, progress),
                 )
                 report["separability"].append(part)
                 if speaks:

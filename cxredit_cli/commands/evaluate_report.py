@@ -190,6 +190,12 @@ def print_separability(section: dict[str, Any]) -> None:
     )
     null = section["in_sample_null_95"]
     say(f"  separation in sample {section['in_sample']:.2f}, permuted labels {null[0]:.2f} to {null[1]:.2f}")
+    for metric, shown in section["by_metric"].items():
+        (low, high), null = shown["auc_interval"], shown["auc_null_95"]
+        say(
+            f"  by {metric}: ROC AUC held out {shown['auc']:.3f} ({low:.3f} to {high:.3f}), permuted labels "
+            f"{null[0]:.3f} to {null[1]:.3f}, p {shown['p_value']:.3g}"
+        )
     ctr, controlled = section["ctr_alone"], section.get("controlled")
     if ctr is not None:
         low, high = ctr["auc_interval"]

@@ -1,13 +1,26 @@
 """`cxredit lda`: is a disease a direction of the latent space, on patients that were not fitted?"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxredit_cli.commands.console import ConsoleProgress, print_json, stdout
+from cxredit_cli.commands.coordinates import load_coordinates
 from cxredit_cli.commands.direction_report import print_left_out
-from cxredit_cli.commands.options import INPUT, LABELS_HELP, METHOD, OUTPUT, JsonOption, SeedOption, UncertainOption
+from cxredit_cli.commands.options import (
+    INPUT,
+    LABELS_HELP,
+    METHOD,
+    METRIC_HELP,
+    OUTPUT,
+    AnatomyOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    SeedOption,
+    UncertainOption,
+)
 
 if TYPE_CHECKING:
     from cxredit_cli.separability.lda import Separability
@@ -27,6 +40,10 @@ def command(
     permutations: Annotated[
         int, typer.Option(min=1, help="Exchanges of the labels between patients.", rich_help_panel=METHOD)
     ] = 200,
+    metric: Annotated[str, typer.Option(help=METRIC_HELP, rich_help_panel=METHOD)] = "codes",
+    model: ModelOption = None,
+    anatomy: AnatomyOption = None,
+    device: DeviceOption = "auto",
     seed: SeedOption = 0,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The axis, as a direction.", rich_help_panel=OUTPUT)
@@ -36,10 +53,13 @@ def command(
 ) -> None:
     """Separate two classes of codes by LDA, in sample as the paper does and on held-out patients.
 
-    The axis of shrinkage LDA on all codes is saved as a direction; the positive class lies at positive strength.
+    The axis of shrinkage LDA on all codes is saved as a direction; the positive class lies at positive strength. With
+    --metric picture or anatomy a second axis is found in what shows of the codes, its shrinkage chosen on folds within
+    the fitted patients; it is printed after the plain one and saved in its place.
     """
     from cxredit_cli.atomic import refuse_folders
     from cxredit_cli.errors import InputError
+    from cxredit_cli.latent.visible import check_metric
     from cxredit_cli.report.plots import plot_separability
     from cxredit_cli.separability.code_rows import CodeRows
     from cxredit_cli.separability.cohort import choose_cohort
@@ -52,16 +72,27 @@ def command(
     refuse_folders(output, plot)
     if plot.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise InputError(f"--plot must end in .png, .pdf or .svg, but it is {plot}.")
+    if anatomy is not None and metric != "anatomy":
+        raise InputError("--anatomy goes with --metric anatomy.")
+    known = check_metric(metric)
     held = read_codes(codes)
     cohort = choose_cohort(held.source, read_label_table(labels, check_uncertain(uncertain)), positive, negative)
     w = CodeRows.in_file(held, cohort.rows)
-    found = lda(w, cohort.positive, cohort.patients, folds, permutations, seed, ConsoleProgress())
-    figures = found.figures() | {"positive": positive, "negative": negative, "seed": seed}
+    coordinates = load_coordinates(held, known, model, anatomy, device)
+    chosen = {"positive": positive, "negative": negative, "seed": seed}
+    plain = lda(w, cohort.positive, cohort.patients, folds, permutations, seed, ConsoleProgress())
+    figures, found = plain.figures() | chosen, plain
+    if coordinates is not None:
+        found = lda(w, cohort.positive, cohort.patients, folds, permutations, seed, ConsoleProgress(), coordinates)
+        figures = figures | {"by_metric": {metric: found.figures()}}
     axis = found.axis.reshape(held.header.num_ws, held.header.w_dim).astype("float32")
     sources = [held.source[row] for row in cohort.rows]
-    direction = Direction(axis, positive, "lda", held.header.fingerprint, sources, figures, held.header.model)
+    saved = found.figures() | chosen | {"metric": metric, "auc_of_codes": plain.auc}
+    how = "lda" if coordinates is None else f"lda, {metric}"
+    direction = Direction(axis, positive, how, held.header.fingerprint, sources, saved, held.header.model)
     write_direction(output, direction)
     title = f"{positive} against {negative}: {held.header.method}, {held.header.space}, model {held.header.model}"
+    title += "" if coordinates is None else f", by {metric}"
     plot_separability(plot, found, cohort.positive, (negative, positive), title)
     left_out = {"without_label": len(cohort.unlabelled), "with_both": len(cohort.both), "with_neither": cohort.neither}
     left_out["uncertain"] = len(cohort.uncertain)
@@ -69,19 +100,31 @@ def command(
         found_elsewhere = {"left_out": left_out, "patients_known": cohort.patients_known}
         print_json(figures | found_elsewhere | {"direction": str(output), "plot": str(plot)})
     else:
-        _print(found, figures, (positive, negative), output, plot)
+        _print_classes(plain, (positive, negative))
+        _print_figures(plain, "the codes as they are")
+        if coordinates is not None:
+            _print_figures(found, f"by {metric}")
+            strengths = ", ".join(f"{strength:g}" for strength in found.shrinkage_in_folds or ())
+            stdout.print(
+                f"Shrinkage {found.shrinkage:g}, chosen; within the folds {strengths}. Permuted labels chose too."
+            )
+        _print_outputs(found, positive, output, plot)
     print_left_out(cohort)
 
 
-def _print(found: "Separability", figures: dict[str, Any], names: tuple[str, str], output: Path, plot: Path) -> None:
-    from rich.table import Table
-
+def _print_classes(found: "Separability", names: tuple[str, str]) -> None:
     stdout.print(
         f"{names[0]}: {found.positives} images of {found.positive_patients} patients; {names[1]}: {found.negatives} of "
         f"{found.negative_patients}; {found.dimensions} dimensions; {found.folds} folds by patient",
         markup=False,
     )
-    table = Table("", "true labels", "permuted labels (95 %)")
+
+
+def _print_figures(found: "Separability", what: str) -> None:
+    from rich.table import Table
+
+    figures = found.figures()
+    table = Table(what, "true labels", "permuted labels (95 %)")
     low, high = figures["in_sample_null_95"]
     table.add_row("separation, in sample", f"{found.in_sample:.2f}", f"{low:.2f} to {high:.2f}")
     low, high = figures["held_out_null_95"]
@@ -91,12 +134,15 @@ def _print(found: "Separability", figures: dict[str, Any], names: tuple[str, str
     table.add_row("ROC AUC, held out", f"{found.auc:.3f} ({interval})", f"{low:.3f} to {high:.3f}")
     table.add_row("p-value of the AUC", f"{found.p_value:.3g}", f"{len(found.auc_null)} permutations")
     stdout.print(table)
+
+
+def _print_outputs(found: "Separability", positive: str, output: Path, plot: Path) -> None:
     stdout.print(
         "In sample is the paper's figure. Held out are patients that were not fitted; the AUC's interval is a 95 %"
     )
     stdout.print("bootstrap over patients. Labels were permuted between patients.")
     stdout.print(
-        f"{output}: the axis, {names[0]} at positive strength; a strength of {found.class_gap:.3g} leads from the "
+        f"{output}: the axis, {positive} at positive strength; a strength of {found.class_gap:.3g} leads from the "
         "mean of one class to that of the other",
         markup=False,
     )

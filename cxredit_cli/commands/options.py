@@ -52,6 +52,10 @@ AnatomyOption = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+METRIC_HELP = (
+    "How far two codes are apart: codes (every direction of W counts alike, as in the paper), picture (what changes in "
+    "the generator's picture) or anatomy (what changes in heart, thorax, lungs and tone)."
+)
 MethodOption = Annotated[
     str | None,
     typer.Option(

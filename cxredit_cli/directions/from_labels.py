@@ -9,6 +9,7 @@ from cxredit_cli.directions.controls import Controls
 from cxredit_cli.directions.label_fit import LabelMethod, labelled_direction
 from cxredit_cli.errors import InputError
 from cxredit_cli.latent.code_batch import take_originals
+from cxredit_cli.latent.visible import Floats, Metric
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.separability.code_rows import CodeRows
@@ -66,8 +67,13 @@ def find_labelled_direction(
     seed: int = 0,
     name: str | None = None,
     progress: Progress | None = None,
+    metric: Metric = "codes",
+    coordinates: Floats | None = None,
 ) -> Direction:
-    """The direction from the second of `labels` to the first, `columns` controlled for, in the space of the codes."""
+    """The direction from the second of `labels` to the first, `columns` controlled for, in the space of the codes.
+
+    `coordinates` [D, K] are those of `metric` (`visible_coordinates`).
+    """
     used = np.arange(len(cohort.rows))
     matrix = None
     extra: dict[str, object] = {}
@@ -77,16 +83,17 @@ def find_labelled_direction(
         extra = {"controls": controls.described, "without_control_values": len(cohort.rows) - len(used)}
     w = CodeRows.in_file(codes, cohort.rows[used])
     patients = [cohort.patients[index] for index in used]
-    found = labelled_direction(w, cohort.positive[used], patients, method, matrix, folds, seed, progress)
+    found = labelled_direction(w, cohort.positive[used], patients, method, matrix, folds, seed, progress, coordinates)
     header = codes.header
-    what = f"labels, {method}" + (f", controlling {', '.join(columns)}" if columns else "")
+    what = f"labels, {method}" + (f", {metric}" if coordinates is not None else "")
+    what += f", controlling {', '.join(columns)}" if columns else ""
     return Direction(
         direction=found.axis.reshape(header.num_ws, header.w_dim).astype(np.float32),
         name=name or labels[0],
         method=what,
         fingerprint=header.fingerprint,
         sources=[codes.source[row] for row in cohort.rows[used]],
-        statistics={"positive": labels[0], "negative": labels[1], **extra, **found.statistics},
+        statistics={"positive": labels[0], "negative": labels[1], "metric": metric, **extra, **found.statistics},
         model=header.model,
     )
 

@@ -19,6 +19,7 @@ from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.separability.code_rows import CodeRows
 from cxredit_cli.separability.discriminant import Bools, Floats, PrincipalBasis, fit_shrinkage
 from cxredit_cli.separability.folds import assign_folds
+from cxredit_cli.separability.shrinkage import SHRINKAGES
 
 LabelMethod = Literal["means", "lda", "logistic", "svm"]
 
@@ -45,16 +46,18 @@ class _Cohort:
     controls: Floats  # [N, k]
     positive: Bools  # [N]
     patients: NDArray[np.int64]  # [N]
+    penalties: tuple[float, ...]  # to choose from, the strongest first
 
     def part(self, members: Bools) -> "_Cohort":
-        return _Cohort(self.x.part(members), self.controls[members], self.positive[members], self.patients[members])
+        rows = (self.controls[members], self.positive[members], self.patients[members])
+        return _Cohort(self.x.part(members), *rows, self.penalties)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
     axis: Floats  # [D] unit vector
     residuals: Residuals
-    penalty: float | None
+    penalty: float | None  # what was chosen: of SHRINKAGES for lda, else of PENALTIES
 
     def project(self, cohort: _Cohort) -> Floats:
         return np.asarray(self.residuals.of(cohort.x, cohort.controls).project(self.axis[None])[0])
@@ -75,6 +78,7 @@ def labelled_direction(
     folds: int = 5,
     seed: int = 0,
     progress: Progress | None = None,
+    coordinates: Floats | None = None,
 ) -> Labelled:
     """The direction from the negative to the positive class of codes [N, ...], and its AUC on held-out patients.
 
@@ -82,18 +86,24 @@ def labelled_direction(
     svm: linear support vector machine (as InterFaceGAN, Shen et al. 2020). The penalties of the last two are chosen
     on folds within the fitted codes. `controls` [N, k] are taken out of the codes by regression on the fitted codes,
     and logistic and svm also get them as variables of their own, so that labels which the controls explain need not be
-    explained by codes. means and lda read codes a part at a time, the others hold all of them. Raises InputError when
-    a class has fewer patients than folds.
+    explained by codes. means and lda read codes a part at a time, the others hold all of them. With `coordinates`
+    [D, K] (`visible_coordinates`) all is done to codes times these, which are held, and lda chooses its shrinkage as
+    the others their penalties. Raises InputError when a class has fewer patients than folds.
     """
     progress = progress or SilentProgress()
     patient = np.unique(np.asarray(patients), return_inverse=True)[1].astype(np.int64)
     none = np.empty((len(codes), 0))
-    cohort = _Cohort(CodeRows.of(codes), none if controls is None else controls, positive, patient)
+    x = CodeRows.of(codes)
+    penalties: tuple[float, ...] = PENALTIES if method in ("logistic", "svm") else ()
+    if coordinates is not None:
+        x = CodeRows.of(x.project(coordinates.T).T)
+        penalties = SHRINKAGES if method == "lda" else penalties
+    cohort = _Cohort(x, none if controls is None else controls, positive, patient, penalties)
     fold = assign_folds(positive, patient, folds, seed)
     controlled = cohort.controls.shape[1] > 0
     if controlled:
         _check_overlap(cohort)
-    plain = _Cohort(cohort.x, none, positive, patient)
+    plain = _Cohort(cohort.x, none, positive, patient, penalties)
     progress.start("Fitting", (folds + 1) * (1 + controlled), unit="fit")
     done = 0
 
@@ -105,15 +115,28 @@ def labelled_direction(
     scores = _held_out(cohort, fold, method, seed, step)
     fit = _fit(cohort, method, seed)
     step()
+    axis, length = _in_codes(fit.axis, coordinates)
     statistics: dict[str, Any] = _describe(cohort, fit, scores, fold, seed)
+    for name in ("class_gap", "class_deviation"):
+        statistics[name] /= length
     if controlled:
         statistics["controls_explain_of_codes"] = fit.residuals.explained(cohort.x, cohort.controls)
         statistics["auc_of_controls_alone"] = float(roc_auc(_controls_alone(cohort, fold), positive))
         statistics["auc_without_controls"] = float(roc_auc(_held_out(plain, fold, method, seed, step), positive))
-        statistics["cosine_without_controls"] = float(fit.axis @ _fit(plain, method, seed).axis)
+        without, _ = _in_codes(_fit(plain, method, seed).axis, coordinates)
+        statistics["cosine_without_controls"] = float(axis @ without)
         step()
     progress.finish()
-    return Labelled(fit.axis, statistics)
+    return Labelled(axis, statistics)
+
+
+def _in_codes(axis: Floats, coordinates: Floats | None) -> tuple[Floats, float]:
+    """A unit axis of coordinates as one of codes [D], and how much longer projections on the first are."""
+    if coordinates is None:
+        return axis, 1.0
+    vector = coordinates @ axis
+    length = float(np.linalg.norm(vector))
+    return vector / length, length
 
 
 def _check_overlap(cohort: _Cohort) -> None:
@@ -151,7 +174,7 @@ def _describe(cohort: _Cohort, fit: _Fit, scores: Floats, fold: NDArray[np.int64
 
 
 def _fit(cohort: _Cohort, method: LabelMethod, seed: int) -> _Fit:
-    if method in ("means", "lda"):
+    if not cohort.penalties:
         return _fit_with(cohort, method, None)
     return _fit_with(cohort, method, _choose_penalty(cohort, method, seed))
 
@@ -167,7 +190,7 @@ def _fit_with(cohort: _Cohort, method: LabelMethod, penalty: float | None) -> _F
         # No penalty here changes under a rotation, so the codes' own few coordinates serve as well as all dimensions.
         basis = PrincipalBasis.of(left)
         if method == "lda":
-            axis = fit_shrinkage(left, basis, cohort.positive[None], left.dimensions).axes[0]
+            axis = fit_shrinkage(left, basis, cohort.positive[None], left.dimensions, penalty).axes[0]
         else:
             assert penalty is not None
             scale = np.sqrt(basis.variances.mean())
@@ -196,10 +219,10 @@ def _choose_penalty(cohort: _Cohort, method: LabelMethod, seed: int) -> float:
     """The penalty with the best AUC on inner folds by patient; the stronger one where they are equal."""
     fold = assign_folds(cohort.positive, cohort.patients, INNER_FOLDS, seed)
     areas = []
-    for penalty in PENALTIES:
+    for penalty in cohort.penalties:
         scores = _project_folds(cohort, fold, partial(_fit_with, method=method, penalty=penalty))
         areas.append(float(roc_auc(scores, cohort.positive)))
-    return PENALTIES[int(np.argmax(np.round(areas, 4)))]
+    return cohort.penalties[int(np.argmax(np.round(areas, 4)))]
 
 
 def _held_out(

@@ -68,8 +68,25 @@ class Basis:
 
 def search_basis(model: Model, space: Space, progress: Progress | None = None) -> Basis:
     """The basis for a search in `space`: from the model's folder, else measured now and kept there if it can be."""
+    found = _measured(model, space, progress)
+    if space == "w":
+        return basis(found["curvature"])
+    lengths, rest = ((found[name] + LAYERS_DAMPING).rsqrt() for name in ("values", "rest"))
+    # In half precision they are no longer quite orthonormal.
+    return Basis(torch.linalg.qr(found["vectors"]).Q, lengths, rest)
+
+
+def principal_directions(model: Model, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
+    """Orthonormal directions [D, D] of W in units of its spread, and the picture's curvature [D] along each.
+
+    Measured once, as for `search_basis`.
+    """
+    values, vectors = torch.linalg.eigh(_measured(model, "w", progress)["curvature"].double())
+    return vectors, values.clamp(min=0)
+
+
+def _measured(model: Model, space: Space, progress: Progress | None) -> dict[str, Tensor]:
     path = model.path / FILE
-    device = model.generator.mapping.w_avg.device
     kept = _read(path, model.fingerprint)
     key = "vectors" if space == "w+" else "curvature"
     if key not in kept:
@@ -84,12 +101,8 @@ def search_basis(model: Model, space: Space, progress: Progress | None = None) -
                 save_file(kept, aside, {"fingerprint": model.fingerprint})
         except OSError:
             pass  # a model that others own is measured each time
-    found = {name: tensor.float().to(device) for name, tensor in kept.items()}
-    if space == "w":
-        return basis(found["curvature"])
-    lengths, rest = ((found[name] + LAYERS_DAMPING).rsqrt() for name in ("values", "rest"))
-    # In half precision they are no longer quite orthonormal.
-    return Basis(torch.linalg.qr(found["vectors"]).Q, lengths, rest)
+    device = model.generator.mapping.w_avg.device
+    return {name: tensor.float().to(device) for name, tensor in kept.items()}
 
 
 def _read(path: Path, fingerprint: str) -> dict[str, Tensor]:

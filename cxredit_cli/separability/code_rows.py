@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Places = NDArray[np.int64]
 
-AT_ONCE = 1 << 22  # numbers of codes in memory: 32 MiB
+AT_ONCE = 1 << 22  # numbers that are worked on together: 32 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +122,10 @@ class Moments:
     def copy(self) -> "Moments":
         """The same, to be kept where `covariance` is asked for."""
         return Moments(self.count, self.about, self.sums, self.products.copy(order="F"))
+
+
+def by_parts(measure: Callable[[Floats, Bools], Floats], projections: Floats, labellings: Bools) -> Floats:
+    """A measure [P] of projections [P, N] and labellings [P, N], of some labellings at a time."""
+    step = max(AT_ONCE // projections.shape[1], 1)
+    rows = [slice(start, start + step) for start in range(0, len(projections), step)]
+    return np.concatenate([measure(projections[part], labellings[part]) for part in rows])

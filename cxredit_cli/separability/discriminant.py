@@ -100,27 +100,36 @@ class _Classes:
         return cls(above - below, positives * negatives / n**2, below, above)
 
 
-def fit_shrinkage(codes: CodeRows, basis: PrincipalBasis, positive: Bools, dimensions: int) -> Discriminants:
-    """LDA with the covariance shrunk to a multiple of the identity, by as much as Ledoit and Wolf (2004) derive.
+def fit_shrinkage(
+    codes: CodeRows, basis: PrincipalBasis, positive: Bools, dimensions: int, shrinkage: float | None = None
+) -> Discriminants:
+    """LDA with the covariance shrunk to a multiple of the identity; None: as much as Ledoit and Wolf (2004) derive.
 
     `basis` is that of the n `codes`; `positive` [P, n], both classes in each row; `dimensions` those that the codes
     had before they were expressed in fewer.
     """
-    n, variances = len(codes), basis.variances
     classes = _Classes.of(codes, basis, positive)
-    difference, weight = classes.difference, classes.weight
-    squared = np.square(difference).sum(axis=1)
-    trace = variances.sum() - weight * squared
-    frobenius = np.square(variances).sum() - 2 * weight * (np.square(difference) @ variances)
-    frobenius += np.square(weight * squared)
-    # Ledoit and Wolf 2004, section 3.3: m = mu, d^2 = delta, b^2 = beta, each over D
-    mu = trace / dimensions
-    delta = frobenius - dimensions * np.square(mu)
-    beta = np.clip((_fourth_moments(codes, basis, positive, classes) / n - frobenius) / n, 0, delta)
-    shrinkage = np.divide(beta, delta, out=np.ones_like(beta), where=delta > 0)
-    scale = (shrinkage * mu)[:, None] + (1 - shrinkage)[:, None] * variances
+    difference, variances = classes.difference, basis.variances
+    trace = variances.sum() - classes.weight * np.square(difference).sum(axis=1)
+    if shrinkage is None:
+        shares = _ledoit_wolf(codes, basis, positive, classes, trace, dimensions)
+    else:
+        shares = np.full(len(positive), shrinkage)
+    scale = (shares * trace / dimensions)[:, None] + (1 - shares)[:, None] * variances
     # (aI + bT - bc d d')^-1 d is a multiple of (aI + bT)^-1 d (Sherman and Morrison), so of the same direction.
-    return _finish(difference / scale, classes, basis, shrinkage)
+    return _finish(difference / scale, classes, basis, shares)
+
+
+def _ledoit_wolf(
+    codes: CodeRows, basis: PrincipalBasis, positive: Bools, classes: _Classes, trace: Floats, dimensions: int
+) -> Floats:
+    """The shrinkage [P] of Ledoit and Wolf 2004, section 3.3: m = mu, d^2 = delta, b^2 = beta, each over D."""
+    n, variances, weight = len(codes), basis.variances, classes.weight
+    frobenius = np.square(variances).sum() - 2 * weight * (np.square(classes.difference) @ variances)
+    frobenius += np.square(weight * np.square(classes.difference).sum(axis=1))
+    delta = frobenius - np.square(trace) / dimensions
+    beta = np.clip((_fourth_moments(codes, basis, positive, classes) / n - frobenius) / n, 0, delta)
+    return np.asarray(np.divide(beta, delta, out=np.ones_like(beta), where=delta > 0))
 
 
 def fit_classical(codes: CodeRows, basis: PrincipalBasis, positive: Bools) -> Discriminants:

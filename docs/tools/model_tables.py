@@ -382,16 +382,20 @@ def separability_table(measured: Measured, sections: list[dict[str, Any]]) -> Re
     ]
     alone = [s["ctr_alone"] for s in sections]
     ctr = [interval(a) if a else "" for a in alone]
-    rows = [
-        ["AUC held out by patient", *auc],
-        ["AUC of permuted labels; p", *null],
+    rows = [["AUC held out by patient", *auc], ["AUC of permuted labels; p", *null]]
+    for metric in sections[0]["by_metric"]:
+        shown = [s["by_metric"][metric] for s in sections]
+        null = [f"{s['auc_null_95'][0]:.3f} to {s['auc_null_95'][1]:.3f}; {s['p_value']:.3f}" for s in shown]
+        rows += [[f"AUC by {metric}", *map(interval, shown)], [f"by {metric}, of permuted labels; p", *null]]
+        rows.append([f"by {metric}, shrinkage chosen", *(f"{s['shrinkage']:g}" for s in shown)])
+    rows += [
         ["separation in sample; of permuted labels", *in_sample],
         ["AUC of the CTR alone", *ctr],
     ]
-    s = sections[0]
-    data = (
-        f"{s['positives']} {s['positive']} films of {s['positive_patients']} patients against {s['negatives']} "
-        f"{s['negative']} of {s['negative_patients']}. Codes: {s['method']}."
+    data = " ".join(
+        f"{s['space'].upper()}: {s['positives']} {s['positive']} films of {s['positive_patients']} patients against "
+        f"{s['negatives']} {s['negative']} of {s['negative_patients']}; {s['method']}, {s['steps']} steps."
+        for s in sections
     )
     return measured.table("Held out by patient.", data, ["figure", *(s["space"].upper() for s in sections)], rows)
 

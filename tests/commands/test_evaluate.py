@@ -236,19 +236,23 @@ def test_labels_in_codes_held_out_by_patient(run, tiny_model_dir: Path) -> None:
     rows = [f"{name},{'Large' if index < 20 else 'Small'},p{index},{index % 7}" for index, name in enumerate(names)]
     Path("labels.csv").write_text("\n".join(["name,labels,patient_id,age", *rows]) + "\n")
     options = ("--codes", "codes.h5", "--labels", "labels.csv", "--positive", "Large", "--negative", "Small")
-    result = run("--separability", *options, "--permutations", "9", "--control", "age")
+    result = run("--separability", *options, "--permutations", "9", "--control", "age", "--metric", "picture")
     assert result.exit_code == 0, result.output  # without any dataset.h5
     assert "with age taken out" in result.stdout
+    assert "by picture: ROC AUC held out" in result.stdout
     report = json.loads(Path("evaluation.json").read_text())
     assert report["images"] is None
     assert "Real images" not in Path("evaluation.html").read_text()
     (section,) = report["separability"]
     assert section["auc"] > 0.9
     assert section["controlled"]["auc"] > 0.9
+    assert section["by_metric"]["picture"]["auc"] > 0.8
+    assert "w, by picture" in Path("evaluation.html").read_text()
     assert section["p_value"] == pytest.approx(0.1)
     assert section["ctr_alone"] is None  # black pictures
     for words, arguments in {
         "needs --codes": ("--separability",),
+        "--metric must be": ("--separability", "--codes", "codes.h5", "--metric", "pixels"),
         "dataset.h5 does not exist": ("--separability", "--codes", "codes.h5"),  # whose labels are wanted
     }.items():
         result = run(*arguments)

@@ -8,8 +8,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cxredit_cli.app import app
+from cxredit_cli.networks.anatomy import AnatomyConfig, AnatomyNetwork
+from cxredit_cli.storage.anatomy_network import save_anatomy
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.directions import read_direction
+from cxredit_cli.storage.models import load_model
 
 N = 60
 
@@ -150,3 +153,68 @@ def test_a_dataset_remembers_what_is_uncertain(run, data: Path) -> None:
     write_codes(names, np.arange(len(names)) % 2 == 1)
     result = run("codes.h5", "--labels", "dataset.h5", "--permutations", 5, "--folds", 2, "--json")
     assert json.loads(result.stdout)["left_out"]["uncertain"] == 1
+
+
+@pytest.fixture
+def of_a_model(run, tiny_model_dir: Path) -> list[object]:
+    """Options for codes of a model whose fourth axis is the disease."""
+    names, positive = [f"{i:08d}_000.png" for i in range(N)], np.arange(N) // 2 % 3 == 0
+    w = np.random.default_rng(0).standard_normal((N, 1, 32)) + 4 * positive[:, None, None] * np.eye(32)[3]
+    header = CodesHeader(load_model(tiny_model_dir).fingerprint, "optimize", "w", 1, 32, 32, model="tiny")
+    nothing = np.full(N, np.nan, dtype=np.float32)
+    with CodesWriter(Path("codes.h5"), header) as writer:
+        writer.append(names, w.astype(np.float32), nothing, nothing, np.zeros((N, 32, 32), np.uint8))
+    nih_labels(names, positive)
+    return ["codes.h5", "--labels", "labels.csv", "--permutations", 19, "--model", tiny_model_dir]
+
+
+@pytest.mark.parametrize("metric", ["picture", "anatomy"])
+def test_what_shows_stands_beside_the_plain_figures(run, of_a_model: list[object], metric: str) -> None:
+    save_anatomy(Path("network.safetensors"), AnatomyNetwork(AnatomyConfig(32, (8, 8), 2)), {})
+    more = ["--anatomy", "network.safetensors"] if metric == "anatomy" else []
+    plain = json.loads(run(*of_a_model, "--json").stdout)
+    result = run(*of_a_model, "--metric", metric, *more)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.index("the codes as they are") < result.stdout.index(f"by {metric}")
+    assert "chosen; within the folds" in result.stdout
+    direction = read_direction(Path("direction.h5"))
+    assert direction.method == f"lda, {metric}"
+    assert direction.statistics["metric"] == metric
+    assert direction.statistics["auc_of_codes"] == plain["auc"]
+    document = json.loads(run(*of_a_model, "--metric", metric, *more, "--json").stdout)
+    assert "by_metric" not in plain
+    for name in ("auc", "in_sample", "held_out", "p_value", "auc_interval"):
+        assert document[name] == plain[name]
+    shown = document["by_metric"][metric]
+    assert shown["auc"] == direction.statistics["auc"] != plain["auc"]
+    assert len(shown["shrinkage_in_folds"]) == 5
+
+
+def test_a_direction_of_labels_by_what_shows(run, of_a_model: list[object]) -> None:
+    found = {}
+    for metric in ("codes", "picture"):
+        options = ["--codes", *of_a_model[:3], "--model", of_a_model[-1], "--metric", metric, "-o", f"by-{metric}.h5"]
+        result = CliRunner().invoke(app, ["direction", "find", *map(str, options)])
+        assert result.exit_code == 0, result.output
+        found[metric] = read_direction(Path(f"by-{metric}.h5"))
+    assert found["codes"].method == "labels, lda"
+    assert found["picture"].method == "labels, lda, picture"
+    assert found["picture"].statistics["auc"] > 0.8
+    assert found["picture"].direction.shape == (1, 32)
+    assert found["picture"].statistics["penalty"] in (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.03, 0.01)
+    result = CliRunner().invoke(app, ["direction", "--from-measure", "ctr", "--metric", "picture"])
+    assert result.exit_code == 2
+    assert "--metric goes with --codes and --labels" in result.stderr
+
+
+def test_metrics_that_do_not_fit_are_one_sentence(run, of_a_model: list[object]) -> None:
+    for arguments, words in (
+        ((*of_a_model, "--metric", "pixels"), "--metric must be codes, picture or anatomy"),
+        ((*of_a_model, "--metric", "picture", "--anatomy", "judge"), "--anatomy goes with --metric anatomy"),
+        ((*of_a_model, "--metric", "picture", "--folds", 2), "--folds must be 3 or more"),
+        ((*of_a_model[:-2], "--metric", "picture"), "holds codes of the generator"),  # of the bundled model
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 2, result.output
+        assert words in result.stderr
+        assert "Traceback" not in result.stderr

@@ -32,6 +32,7 @@ OWN = {
     "--control": "a direction is found beside it, or a class judged",
     "--positive": "a direction leads to it, or a class is judged",
     "--negative": "a direction leads from it, or a class is judged",
+    "--metric": "one, or several that stand beside the codes as they are",
     "--folds": "the same, with another least number",
     "--permutations": "lda counts more by default",
     "--resolution": "of a dataset, of a generator, of a measurement",

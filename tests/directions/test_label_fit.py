@@ -123,3 +123,24 @@ def test_mistakes_are_one_sentence() -> None:
         check_method("encoder")
     with pytest.raises(InputError, match="has 1 patients"):
         labelled_direction(np.zeros((4, 1, 2)), np.array([1, 0, 0, 0], bool), list("abcd"), "means", folds=2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_coordinates_of_what_shows_take_the_noise_out_of_the_rest(method: str) -> None:
+    codes, ill, patients, ap = cohort(seed=2, n=120, confounding=0.2)
+    rng = np.random.default_rng(7)
+    codes = np.concatenate([codes, 20 * rng.normal(size=(120, 1, 100))], axis=2)
+    shows = np.diag([1.0] * DIMENSIONS + [0.01] * 100)
+    controls = Controls.of({"View Position": ["AP" if film else "PA" for film in ap]}).matrix
+    plain, held = (
+        labelled_direction(codes, ill, patients, method, controls, coordinates=each) for each in (None, shows)
+    )
+    assert held.statistics["auc"] > plain.statistics["auc"] + 0.05
+    assert held.axis.shape == (112,)
+    assert np.linalg.norm(held.axis) == pytest.approx(1)
+    assert held.axis[0] > 0.8
+    projections = codes[:, 0] @ held.axis
+    # Of the codes that the controls were taken out of, in units of the codes.
+    assert held.statistics["class_gap"] == pytest.approx(projections[ill].mean() - projections[~ill].mean(), abs=0.6)
+    assert -1 <= held.statistics["cosine_without_controls"] <= 1
+    assert (held.statistics["penalty"] is None) == (method == "means")

@@ -96,6 +96,7 @@ def test_a_page_of_all_sections(tmp_path: Path) -> None:
         **{"auc": 0.7, "auc_interval": [0.6, 0.8], "auc_null_95": [0.4, 0.6], "p_value": 0.01, "in_sample": 3.0},
         **{"in_sample_null_95": [2.0, 3.0], "ctr_alone": None, "controlled": {"auc": 0.65}},
     }
+    part["by_metric"] = {"anatomy": {**part, "auc": 0.8125}}
     figure = {"name": "frechet_distance", "features": "anatomy", "better": "lower", "generated": spread(40)}
     figure |= {"floor": spread(6), "others": None, "ratio": 6.6}
     report = {
@@ -125,6 +126,8 @@ def test_a_page_of_all_sections(tmp_path: Path) -> None:
         "It may have seen these.",
         "21.0 ± 0.1",
         "0.700 (0.600 to 0.800)",
+        "w, by anatomy",
+        "0.812 (0.600 to 0.800)",
         "frechet distance",
         "risen by 0.10",
         "thorax width</th><td>+3.4 % of itself",

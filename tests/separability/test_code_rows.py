@@ -5,7 +5,6 @@ import pytest
 
 from cxredit_cli.directions.label_fit import labelled_direction
 from cxredit_cli.separability import code_rows
-from cxredit_cli.separability import lda as lda_module
 from cxredit_cli.separability.code_rows import CodeRows, Moments
 from cxredit_cli.separability.lda import lda
 
@@ -58,7 +57,6 @@ def test_a_part_at_a_time_gives_what_all_at_once_give(method: str | None, monkey
 
     whole = find(codes)
     monkeypatch.setattr(code_rows, "AT_ONCE", 12 * 7)
-    monkeypatch.setattr(lda_module, "AT_ONCE", 700)
     in_parts = find(CodeRows(take, 300, 12))
     np.testing.assert_allclose(in_parts[0], whole[0], atol=1e-9)
     np.testing.assert_allclose(in_parts[1], whole[1], atol=1e-9)

@@ -57,6 +57,9 @@ def test_shrinkage_axis_is_that_of_scikit_learn(n: int, dimensions: int) -> None
         np.testing.assert_allclose(fit.shrinkage[row], expected, rtol=1e-6)
         model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=expected).fit(codes, labels)
         assert cosine(fit.axes[row], model.coef_[0]) > 1 - 1e-8
+        given = fit_shrinkage(CodeRows.of(codes), basis, positive, dimensions, 0.3)
+        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3).fit(codes, labels)
+        assert cosine(given.axes[row], model.coef_[0]) > 1 - 1e-8
         deviation = np.sqrt(np.square(within @ fit.axes[row]).mean())
         np.testing.assert_allclose(fit.deviations[row], deviation, rtol=1e-6)
 
