@@ -400,40 +400,45 @@ def separability_table(measured: Measured, sections: list[dict[str, Any]]) -> Re
     return measured.table("Held out by patient.", data, ["figure", *(s["space"].upper() for s in sections)], rows)
 
 
-def film_table(measured: Measured, kinds: dict[str, dict[str, Any]]) -> ResultTable:
-    """Edits of films of several kinds, judged at the films' own resolution."""
-    rows = []
+NATIVE_FIGURES = {  # by their names in `evaluate --native`: a column, and how its figure is shown
+    "carried": ("change of the ratio carried", "{:.2f}"),
+    "right_sign": ("right sign", "{:.0%}"),
+    "median_gap": ("median gap", "{:.3f}"),
+    "within_.03": ("within .03", "{:.0%}"),
+    "ghost": ("ghost", "{:.2f}"),
+    "ghost_fine": ("ghost at most 1.3", "{:.0%}"),
+    "ghost_here_fine": ("ghost at most 1.3 of the untouched film's", "{:.0%}"),
+    "edge": ("new edge", "{:.2f}"),
+    "detail": ("detail in place", "{:.2f}"),
+    "thorax_90": ("thorax within", "{:.1%}"),
+}
+OTHER_WAYS = {"additive": "change added to the film", "enlarged": "generator's picture, enlarged"}
+
+
+def native_rows(kinds: dict[str, dict[str, Any]], method: str) -> Iterator[list[str]]:
+    """Films, strength, how many were refused, and NATIVE_FIGURES."""
     for kind, section in kinds.items():
         for row in section["summary"]:
-            if row["method"] == "native":
-                shares = [whole(row[name]) if row[name] is not None else "" for name in ("right_sign", "within_.03")]
-                ghost, here, edge, detail = (
-                    "" if row[name] is None else f"{row[name]:.2f}"
-                    for name in ("ghost", "ghost_here", "edge", "detail")
-                )
-                carried = "" if row["carried"] is None else f"{row['carried']:.2f}"
-                gap = "" if row["median_gap"] is None else f"{row['median_gap']:.3f}"
-                refused = f"{row['refused']} of {row['films']}"
-                rows.append(
-                    [
-                        kind,
-                        f"{row['strength']:g}",
-                        refused,
-                        carried,
-                        shares[0],
-                        gap,
-                        shares[1],
-                        ghost,
-                        here,
-                        edge,
-                        detail,
-                    ]
-                )
-    columns = ["films", "strength", "refused", "change of the ratio carried", "right sign", "median gap", "within .03"]
-    columns += ["ghost", "ghost, as far from a border", "new edge", "detail in place"]
+            if row["method"] == method:
+                figures = ((row[name], shown) for name, (_, shown) in NATIVE_FIGURES.items())
+                cells = ["" if value is None else shown.format(value).replace("%", " %") for value, shown in figures]
+                yield [kind, f"{row['strength']:g}", f"{row['refused']} of {row['films']}", *cells]
+
+
+def film_tables(measured: Measured, kinds: dict[str, dict[str, Any]]) -> Iterator[tuple[str, ResultTable]]:
+    """Edits of films of several kinds, judged at the films' own resolution, and two other ways to edit them."""
+    figures = [column for column, _ in NATIVE_FIGURES.values()]
     what = "What each column means stands below the table. The ratio by a network that did not steer the edits."
-    counts = ", ".join(f"{section['films']} films of {kind}" for kind, section in kinds.items())
-    return measured.table(what, f"{counts}.", columns, rows)
+    data = ", ".join(f"{section['films']} films of {kind}" for kind, section in kinds.items()) + "."
+    columns = ["films", "strength", "refused", *figures]
+    yield "films", measured.table(what, data, columns, list(native_rows(kinds, "native")))
+    others = [
+        [name, kind, strength, *cells]
+        for method, name in OTHER_WAYS.items()
+        for kind, strength, _, *cells in native_rows(kinds, method)
+    ]
+    what = "The same films edited in two other ways, with the columns of the table of edited films."
+    yield "films-others", measured.table(what, data, ["way", "films", "strength", *figures], others)
 
 
 def scans_of_dose(measured: Measured, dataset: Dataset, n: int) -> set[str]:
@@ -472,7 +477,7 @@ def all_tables(measured: Measured, dataset: Dataset | None) -> Iterator[tuple[st
         for path in measured.folder.glob("native-*.json")
     }
     if kinds:
-        yield "films", film_table(measured, {kind: found["native"] for kind, found in sorted(kinds.items())})
+        yield from film_tables(measured, {kind: found["native"] for kind, found in sorted(kinds.items())})
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ def test_the_other_sections_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "realism.json").write_text(json.dumps({"realism": realism}))
     row = {"strength": -6.0, "method": "native", "films": 32, "refused": 4, "carried": 0.966, "right_sign": 1.0}
     row |= {"median_gap": 0.0071, "within_.03": 0.86, "ghost": None, "ghost_here": 0.7, "edge": 0.96, "detail": 0.93}
+    row |= {"ghost_fine": 0.81, "ghost_here_fine": 0.9, "thorax_90": 0.0049}
     native = {"films": 32, "summary": [row, {**row, "method": "additive"}]}
     (tmp_path / "native-512.json").write_text(json.dumps({"native": native}))
     words = [SCRIPT, tmp_path, "--tables", tmp_path / "tables"]
@@ -106,7 +107,9 @@ def test_the_other_sections_of_a_folder(tmp_path: Path) -> None:
         ["Fréchet distance, anatomy", "13.1"],
         ["sliced Wasserstein, 64", "13.140"],
     ]
-    assert rows("films") == [["512", "-6", "4 of 32", "0.97", "100 %", "0.007", "86 %", "", "0.70", "0.96", "0.93"]]
+    shown = ["0.97", "100 %", "0.007", "86 %", "", "81 %", "90 %", "0.96", "0.93", "0.5 %"]
+    assert rows("films") == [["512", "-6", "4 of 32", *shown]]
+    assert rows("films-others") == [["change added to the film", "512", "-6", *shown]]
 
 
 def test_what_networks_see_stands_beside_an_axis(tmp_path: Path) -> None:
