@@ -87,6 +87,13 @@ def test_a_direction_from_labels(model: Model, tmp_path: Path) -> None:
     cx.write_direction(tmp_path / "known.h5", direction)
     assert cx.load_direction(tmp_path / "known.h5", model).name == "Known"
 
+    shown = cx.direction_from_labels(model, w, positive, metric="picture")
+    assert shown.method == "lda, picture"
+    coordinates = cx.visible_coordinates(model, "w", "picture")
+    found = cx.lda(w, positive, [str(index) for index in range(60)], permutations=9, coordinates=coordinates)
+    assert found.axis.shape == (512,)
+    assert abs(found.axis @ shown.direction[0]) > 0.5  # they may choose different strengths
+
 
 def test_the_notebook_has_a_whole_study_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbformat = pytest.importorskip("nbformat")
