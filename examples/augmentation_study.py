@@ -26,6 +26,7 @@ import argparse
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from torch import Tensor, nn
 
 from cxredit_cli.anatomy.measures import measure_images
 from cxredit_cli.anatomy.outlines import normalise, resize
-from cxredit_cli.atomic import write_text
+from cxredit_cli.atomic import write_text, written_aside
 from cxredit_cli.commands.console import ConsoleProgress
 from cxredit_cli.editing.edit_heart import edit_heart
 from cxredit_cli.editing.edit_many import apply_to_codes
@@ -182,12 +183,12 @@ def main() -> None:
                     network = learn(arm, options, ill[learnt], healthy, pools)
                     pool = pools[arm.conferred or "native"]
                     known, unseen = (answer(network, torch.cat(some)) for some in (asked[:2], asked[2:]))
-                    place.parent.mkdir(parents=True, exist_ok=True)
                     shown = {"control": answer(network, pool.control), "originals": answer(network, pool.originals)}
-                    np.savez(place, known=known, unseen=unseen, **shown)
+                    save(place, known=known, unseen=unseen, **shown)
                     print(f"{size} {arm.name} {seed}", file=sys.stderr, flush=True)
                 with np.load(place) as stored:
-                    found.setdefault((size, arm.name), []).append(Answer(learnt, **stored))
+                    met = np.flatnonzero(np.isin(patients[roles.ill], patients[roles.ill][learnt]))
+                    found.setdefault((size, arm.name), []).append(Answer(met, **stored))
     tested = np.concatenate([roles.ill, roles.tested])
     known_films = Asked(patients[tested], np.arange(len(tested)) < len(ill))
     unseen_films = Asked(
@@ -197,7 +198,7 @@ def main() -> None:
     counts = [["healthy films to learn from", *count(patients[roles.healthy])]]
     for some, name in zip(edits.values(), ("edits of films", "generator's pictures"), strict=True):
         counts.append([f"conferred, {name}", *count(np.array(some.patient_ids)[some.has_label(arguments.positive)])])
-    ratio, names = ratios(dataset, tested, work / "ratio.npy"), [arm.name for arm in ARMS]
+    ratio, names = ratios(dataset, tested, work / "ratio.npz"), [arm.name for arm in ARMS]
     text = tables(found, arguments.sizes, names, REPEATED, known_films, unseen_films, ratio, counts)
     write_text(work / "tables.md", text)
     draw_shown(dataset, roles, work)
@@ -316,7 +317,7 @@ def warped_pool(dataset: Dataset, roles: Roles, ill: set[str], place: Path) -> P
                 continue
             made.setdefault("rows", []).append(row)
             made.setdefault("pictures", []).append(np.stack(pictures))
-        np.savez(place, **{name: np.stack(values) for name, values in made.items()})
+        save(place, **{name: np.stack(values) for name, values in made.items()})
     with np.load(place) as stored:
         rows, pictures = stored["rows"], torch.from_numpy(stored["pictures"])
     usable = np.array([dataset.patient_ids[row] not in ill for row in rows])
@@ -363,13 +364,21 @@ def answer(network: Small, pictures: Tensor) -> NDArray[np.float64]:
     return np.asarray(torch.cat([torch.empty(0), *parts]).numpy(), dtype=np.float64)
 
 
+def save(place: Path, **arrays: NDArray[Any]) -> None:
+    """Write arrays, whole or not at all."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(place) as aside, aside.open("wb") as file:
+        np.savez(file, **arrays)
+
+
 def ratios(dataset: Dataset, rows: Films, place: Path) -> NDArray[np.float64]:
     """The cardiothoracic ratio by the anatomy judge; the median where it finds no plausible chest."""
     if not place.exists():
         stored = torch.from_numpy(dataset.images(rows).astype(np.float32))[:, None] / dataset.white
         found = measure_images(load_anatomy(BUNDLED_JUDGE), stored)
-        np.save(place, np.where(found.plausible, found.ctr, np.nan))
-    known = np.load(place)
+        save(place, ratio=np.where(found.plausible, found.ctr, np.nan))
+    with np.load(place) as stored:
+        known = stored["ratio"]
     return np.where(np.isnan(known), np.nan_to_num(np.nanmedian(known) if (known == known).any() else 0.0), known)
 
 

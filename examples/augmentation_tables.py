@@ -35,7 +35,7 @@ class Asked:
 class Answer:
     """What one network says."""
 
-    learnt: NDArray[np.int64]  # which of the known films it learnt from
+    met: NDArray[np.int64]  # which of the known films are of patients that it learnt from
     known: NDArray[np.float64]  # log-odds of the known films [N]
     unseen: NDArray[np.float64]  # of those that nothing has seen
     control: NDArray[np.float64]  # of edits towards a smaller heart
@@ -55,11 +55,11 @@ class Areas:
         scores: Sequence[NDArray[np.float64]],
         asked: Asked,
         drawn: NDArray[np.int64],
-        learnt: Sequence[NDArray[np.int64]] = (),
+        met: Sequence[NDArray[np.int64]] = (),
     ) -> "Areas":
-        """From the scores of each network; what it has `learnt` from is not asked about. nan where a class is empty."""
+        """From the scores of each network; patients that it has `met` are not asked about. nan for one class alone."""
         kept = np.ones((len(scores), len(asked.positive)), dtype=bool)
-        for row, rows in zip(kept, learnt, strict=False):
+        for row, rows in zip(kept, met, strict=False):
             row[rows] = False
         truth = asked.positive
         if any(truth[rows].all() or not truth[rows].any() for rows in kept):
@@ -111,8 +111,8 @@ def tables(
                 for row in (of_known, of_new, of_control):
                     row.append("-")
                 continue
-            learnt = [each.learnt for each in answers]
-            areas[arm] = Areas.of([each.known for each in answers], known, drawn, learnt)
+            met = [each.met for each in answers]
+            areas[arm] = Areas.of([each.known for each in answers], known, drawn, met)
             of_known.append(areas[arm].told())
             of_new.append(Areas.of([each.unseen for each in answers], unseen, drawn_unseen).told())
             of_control.append(f"{np.mean([_against(each.control, each.originals) for each in answers]):.2f}")
