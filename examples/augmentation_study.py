@@ -169,6 +169,8 @@ def main() -> None:
     edits = {name: Dataset(work / f"{name}.h5") for name in ("native", "generated")}
     pools = {name: pool_of(dataset, some, roles, with_finding) for name, some in edits.items()}
     pools["warped"] = warped_pool(dataset, roles, with_finding, work / "warped.npz")
+    if empty := [name for name, pool in pools.items() if not len(pool.positive) or not len(pool.control)]:
+        raise InputError(f"No film could be edited so ({', '.join(empty)}), or none is left to learn from; edit more.")
     new = [(dataset, roles.unseen), *((some, labelled(some, arguments)) for some in map(Dataset, arguments.unseen))]
     ill, healthy = films(dataset, roles.ill), films(dataset, roles.healthy)
     asked = [ill, films(dataset, roles.tested), *(films(some, rows) for some, rows in new)]
@@ -225,7 +227,7 @@ def choose(dataset: Dataset, arguments: argparse.Namespace) -> Roles:
     usable = usable[~np.isin(usable, edited[::ASIDE])]
     healthy = np.concatenate([usable, more])[: arguments.negatives]
     unseen = labelled(dataset, arguments, "val")
-    if len(healthy) < 2 or len(tested) < 2 or len(ill) <= max(arguments.sizes):
+    if not len(healthy) or not len(tested) or len(ill) <= max(arguments.sizes):
         raise InputError(
             f"{dataset.path} has {len(ill)} films with {arguments.positive} and {len(order)} healthy patients in "
             f"train, view {arguments.view}; more are needed, or smaller --sizes, --edited and --tested."
