@@ -17,7 +17,7 @@ from cxredit_cli.errors import CxreditError, InputError
 from cxredit_cli.torchrun import Place
 
 COMMANDS = {  # by workflow
-    "Data and training": ("prepare", "train-gan", "train-encoder", "import"),
+    "Data and training": ("prepare", "merge", "train-gan", "train-encoder", "import"),
     "Codes and directions": ("invert", "direction", "lda", "edit-heart"),
     "Edits": ("apply", "demo", "generate", "export"),
     "Judgement": ("measure", "explain", "evaluate"),

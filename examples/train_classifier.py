@@ -100,6 +100,8 @@ def main() -> None:
     if codes is not None:
         sources = codes.source
     cohort = choose_cohort(sources, read_label_table(dataset.path), *labels)
+    if cohort.edited:
+        print(f"{cohort.edited} of the {len(cohort.rows)} images are edited, not films as they were taken")
     rows = np.array(cohort.table_rows)
     patients = np.unique(cohort.patients, return_inverse=True)[1].astype(np.int64)
     device = resolve_device(arguments.device)

@@ -118,6 +118,8 @@ def main() -> None:
     """Train, export, report."""
     arguments = parse()
     dataset = Dataset(arguments.dataset)
+    if dataset.edits_told:
+        print(dataset.edits_told)
     labels = tuple(arguments.label)
     known = read_known(dataset, labels)
     training = np.array([split == "train" for split in dataset.splits])

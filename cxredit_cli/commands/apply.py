@@ -5,6 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxredit_cli.commands.apply_dataset import (
+    EditLabelsOption,
+    SetLabelOption,
+    ToDatasetOption,
+    check_options,
+    dataset_document,
+    plan_dataset,
+    print_dataset,
+    write_dataset,
+)
 from cxredit_cli.commands.at_the_door import open_door, say_suspects, suspects_document
 from cxredit_cli.commands.console import end_batch, print_json, stderr, stdout
 from cxredit_cli.commands.options import (
@@ -129,6 +139,9 @@ def command(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    to_dataset: ToDatasetOption = None,
+    labels: EditLabelsOption = None,
+    set_label: SetLabelOption = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Processes that edit films; default: one a processor core.", rich_help_panel=METHOD),
@@ -154,6 +167,7 @@ def command(
     is the generator's picture instead. From codes, --films says where the films are.
     Writes <stem>_<strength>.png (.tif, .dcm), <stem>_sheet.png (original, reconstruction, edits, what changed) and
     manifest.csv. Of more than 1000 images each thousand has a folder of its own: 000, 001, ...
+    With --to-dataset the edits of this run are a dataset too, and `cxredit merge` joins it to that of the films.
     With --target-ctr each image is moved as far as its own heart and lungs, outlined at every attempt, need.
     Run again after an interruption: what is there with the same parameters is kept.
     """
@@ -192,6 +206,7 @@ def command(
     square = check_fit(fit)
     strengths = parse_strengths(strength or DEFAULT_STRENGTH) if sweep is None else parse_sweep(sweep)
     targets = None if target_ctr is None else parse_targets(target_ctr)
+    check_options(to_dataset, labels, set_label, burn_in, strengths if targets is None else ())
     codes_path = choose_codes(inputs or [])
     if films and codes_path is None:
         raise InputError("--films goes with codes; of images, the images themselves are edited.")
@@ -216,6 +231,11 @@ def command(
             network = load_anatomy(anatomy, loaded.generator.mapping.w_avg.device)
             goal = Goal.of(targets, network, None if known is None else known[0], limit)
         carried = _choose_native(chosen, native, codes, films, output, square, strict, burn_in, keep_identity)
+        wanted = None
+        if to_dataset is not None and labels is not None:
+            squares = square if codes is None else _fit_of(codes)
+            how = (chosen.name, squares, loaded.generator.resolution)
+            wanted = plan_dataset(to_dataset, labels, set_label, *how)
         at_hand = len(listed) if codes is None else len(codes)
         options = EditOptions(
             chosen,
@@ -241,10 +261,19 @@ def command(
             report = apply_to_images(loaded, listed, options, inversion, output, progress, door, processes)
     if not processes.first:
         return
+    made = None
+    if wanted is not None:
+        paths = {source.name: source.parts for source in listed} if codes is None else {}
+        made = write_dataset(wanted, report, output, paths, progress)
     if json:
-        print_json(_document(report, output, direction_path))
+        document = _document(report, output, direction_path)
+        if made is not None and wanted is not None:
+            document["dataset"] = dataset_document(made, wanted)
+        print_json(document)
     else:
         _print(report, output, sheets)
+        if made is not None and wanted is not None:
+            print_dataset(made, wanted)
         if goal is not None:
             _print_goal(report, goal.limit)
     say_suspects(report.suspects)
@@ -269,11 +298,8 @@ def _choose_native(
     keep_identity: bool,
 ) -> "Native | None":
     """How films are edited, or None for the generator's pictures; raises InputError where the wish cannot be met."""
-    import json
-
     from cxredit_cli.editing.write_edits import Native
     from cxredit_cli.errors import InputError
-    from cxredit_cli.radiographs.geometry import check_fit
 
     at_hand = codes is None or bool(films)
     if wanted and not at_hand:
@@ -288,9 +314,18 @@ def _choose_native(
             raise InputError("--strict, --burn-in and --keep-identity are for edits of films; see --native.")
         return None
     if codes is not None:
-        fit = check_fit(json.loads(codes.header.preprocessing or "{}").get("fit", "crop"))
+        fit = _fit_of(codes)
     secret = output.with_name(f"{output.resolve().name}.key")
     return Native(direction.carried, fit, secret, strict, burn_in, keep_identity)
+
+
+def _fit_of(codes: "Codes") -> "Fit":
+    """How the images of codes became square."""
+    from json import loads
+
+    from cxredit_cli.radiographs.geometry import check_fit
+
+    return check_fit(loads(codes.header.preprocessing or "{}").get("fit", "crop"))
 
 
 def choose_codes(inputs: list[str]) -> Path | None:

@@ -80,6 +80,10 @@ def print_left_out(cohort: "Cohort") -> None:
     """Say on stderr which codes took no part, and why."""
     if not cohort.patients_known:
         stderr.print("The labels name no patients, so each image counts as its own patient.")
+    if cohort.edited:
+        stderr.print(
+            f"{cohort.edited} of the {len(cohort.rows)} codes are of edited images, not of films as they were taken."
+        )
     if cohort.neither:
         stderr.print(f"{cohort.neither} codes have neither label and are left out.")
     unsure = (cohort.uncertain, "have a label that is uncertain (--uncertain counts them)")

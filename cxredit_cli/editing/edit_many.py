@@ -291,6 +291,7 @@ def _job(
         "model": model.name,
         "identity": subject.identity,
         "suspect": subject.suspect,
+        "righted": "" if subject.film is None else subject.film.righting.words,
         "recipe": subject.recipe,
     }
     return Job(

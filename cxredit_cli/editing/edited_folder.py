@@ -35,6 +35,7 @@ COLUMNS = (
     "identity",  # which original: a hash of its name and pixels
     "recipe",  # which parameters: a hash of all that decides the pictures
     "suspect",  # what is wrong with the original, where it was taken all the same
+    "righted",  # how the film lies, or that it is a negative, where that was put right; its edit is as the film
 )
 
 

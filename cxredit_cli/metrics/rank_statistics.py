@@ -1,5 +1,7 @@
 """How well scores rank one class above another: ROC AUC, its interval over patients, and permutations."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
@@ -28,27 +30,33 @@ def auc_interval(
     `patients` [N] are numbers from 0. Where the classes do not overlap at all the bootstrap has no width; the score
     interval of Newcombe (2006, method 5) with patients for the counts then gives the end that is not 0 or 1.
     """
-    order = np.argsort(scores, kind="stable")
-    positive, patients = positive[order], patients[order]
-    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0])  # one group for each value: ties count half
     count = int(patients.max()) + 1
     rng = np.random.default_rng(seed)
     areas = []
     step = max(AT_ONCE // len(scores), 1)
     for first in range(0, samples, step):
         drawn = rng.multinomial(count, np.full(count, 1 / count), size=min(step, samples - first))
-        weights = drawn[:, patients].astype(np.float64)
-        positives = np.add.reduceat(weights * positive, starts, axis=1)
-        negatives = np.add.reduceat(weights * ~positive, starts, axis=1)
-        below = np.cumsum(negatives, axis=1) - negatives / 2
-        pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-        usable = pairs > 0
-        areas.append((positives * below).sum(axis=1)[usable] / pairs[usable])
-    low, high = np.quantile(np.concatenate(areas), [0.025, 0.975])
+        areas.append(weighted_auc(scores, positive, drawn[:, patients]))
+    low, high = np.nanquantile(np.concatenate(areas), [0.025, 0.975])
     if low == high:
         counts = [len(np.unique(patients[members])) for members in (positive, ~positive)]
         return _newcombe_interval(float(low), *counts)
     return float(low), float(high)
+
+
+def weighted_auc(scores: Floats, positive: Bools, weights: NDArray[Any]) -> Floats:
+    """The AUC [S] of scores [N] where each counts as often as each row of `weights` [S, N] says; nan without a class.
+
+    Ties count half.
+    """
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0])  # one group for each value
+    positive, weights = positive[order], weights[:, order].astype(np.float64)
+    positives = np.add.reduceat(weights * positive, starts, axis=1)
+    negatives = np.add.reduceat(weights * ~positive, starts, axis=1)
+    below = np.cumsum(negatives, axis=1) - negatives / 2
+    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+    return np.where(pairs > 0, (positives * below).sum(axis=1) / np.where(pairs > 0, pairs, 1), np.nan)
 
 
 def _newcombe_interval(area: float, positives: int, negatives: int) -> tuple[float, float]:

@@ -23,6 +23,7 @@ class Cohort:
     neither: int  # labelled sources with neither
     uncertain: list[str]  # sources that the table says may have one of the labels: they belong to neither class
     table_rows: list[int]  # [M] their rows of the label table
+    edited: int  # of those that take part, how many are edited images, not films as they were taken
     patients_known: bool  # False: the table names no patients, so each image counts as its own
 
 
@@ -72,5 +73,6 @@ def choose_cohort(sources: Sequence[str], table: LabelTable, positive: str, nega
         neither=neither,
         uncertain=uncertain,
         table_rows=table_rows,
+        edited=sum(table.rows[found].edited for found in table_rows),
         patients_known=any(row.patient_id not in ("", row.name) for row in table.rows),
     )

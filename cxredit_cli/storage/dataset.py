@@ -15,7 +15,8 @@ from cxredit_cli.errors import InputError, MismatchError
 from cxredit_cli.storage.hdf5 import DAMAGE, open_hdf5, texts
 from cxredit_cli.storage.typed_values import typed
 
-SCHEMA, VERSION = "cxredit-dataset", 1
+SCHEMA, VERSION = "cxredit-dataset", 2
+WITHOUT_EDITS = 1  # the version of a dataset of films as they were taken, which older readers know too
 Split = Literal["train", "val"]
 
 
@@ -23,6 +24,17 @@ def split_of(patient_id: str, val_fraction: float, seed: int) -> Split:
     """Return the split of a patient. It depends on nothing else, so it stays when images are added."""
     digest = hashlib.sha256(f"{seed}:{patient_id}".encode()).digest()
     return "val" if int.from_bytes(digest[:8], "big") / 2**64 < val_fraction else "train"
+
+
+@dataclass(frozen=True, slots=True)
+class EditMark:
+    """What was done to an image that is no film as it was taken."""
+
+    how: str  # "native": the film itself was edited; "model": it is the generator's picture
+    source: str  # the film's name
+    strength: str  # along the direction, with sign
+    direction: str  # its name, how it was found, and in brackets what stands for its vector
+    model: str  # the generator's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,11 @@ class Dataset:
         """The value of white: 255, or 65535 in a dataset of 16 bits."""
         return int(np.iinfo(self._dtype).max)
 
+    @property
+    def dtype(self) -> Any:
+        """uint8 or uint16."""
+        return self._dtype
+
     @cached_property
     def _pixels(self) -> Any:
         if self._offset is not None:  # contiguous, as `prepare` writes it: no lock and no copy between processes
@@ -129,6 +146,25 @@ class Dataset:
     def readings(self) -> list[str]:
         """How each image was read."""
         return self._strings("reading")
+
+    @cached_property
+    def edits(self) -> list[EditMark | None]:
+        """What was done to each image; None for a film as it was taken."""
+        with open_hdf5(self.path, SCHEMA, VERSION) as file:
+            if "edits" not in file:
+                return [None] * len(self)
+            cells = [texts(file["edits"], name, len(self)) for name in EditMark.__annotations__]
+        return [EditMark(*each) if each[0] else None for each in zip(*cells, strict=True)]
+
+    @property
+    def edits_told(self) -> str:
+        """A sentence for whoever takes the images for films as they were taken; "" where all of them are."""
+        edited = np.array([mark is not None for mark in self.edits], dtype=bool)
+        if not edited.any():
+            return ""
+        share = f"{int(edited.sum()):,} of the {len(self):,} images in {self.path}"
+        parts = ", ".join(f"{int(edited[self.indices(split)].sum()):,} in {split}" for split in ("train", "val"))
+        return f"{share} are edited, not films as they were taken ({parts})."
 
     @cached_property
     def columns(self) -> dict[str, list[str]]:

@@ -12,11 +12,12 @@ def read_label_table(path: Path, uncertain: Uncertain = "skip") -> LabelTable:
     if path.suffix.lower() not in (".h5", ".hdf5"):
         return read_labels(path, uncertain)
     dataset = Dataset(path)
-    columns = zip(dataset.names, dataset.labels, dataset.uncertain, dataset.patient_ids, dataset.views, strict=True)
+    texts = (dataset.names, dataset.labels, dataset.uncertain, dataset.patient_ids, dataset.views)
+    columns = zip(*texts, dataset.edits, strict=True)
     cells: list[tuple[str, ...]] = list(zip(*dataset.columns.values(), strict=True)) or [()] * len(dataset)
     rows = [
-        LabelRow(name, _split(labels), patient, view, values, _split(uncertain_labels))
-        for (name, labels, uncertain_labels, patient, view), values in zip(columns, cells, strict=True)
+        LabelRow(name, _split(labels), patient, view, values, _split(uncertain_labels), edit is not None)
+        for (name, labels, uncertain_labels, patient, view, edit), values in zip(columns, cells, strict=True)
     ]
     return LabelTable("dataset", tuple(dataset.columns), rows).settled(uncertain)
 

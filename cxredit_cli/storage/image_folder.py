@@ -22,7 +22,8 @@ def open_images(
 
     Images are prepared once (at 128 pixels unless `resolution` says otherwise, all in the split "train" or "val" by
     name) into a dataset beside the folder or zip, or in the temporary folder where that is read-only, and prepared
-    again when a file changes. Raises MismatchError if a dataset has another resolution than asked for.
+    again when a file changes. Edited images among those of a dataset are told to `progress`. Raises MismatchError if
+    a dataset has another resolution than asked for.
     """
     path = Path(path)
     if is_prepared(path):
@@ -32,6 +33,8 @@ def open_images(
                 f"{path} holds images of {dataset.resolution} pixels and {resolution} are needed; prepare it again "
                 f"with --resolution {resolution}."
             )
+        if progress is not None and dataset.edits_told:
+            progress.message(dataset.edits_told)
         return dataset
     if not path.exists():
         raise InputError(f"{path} does not exist; make a dataset with `cxredit prepare`, or name a folder or zip.")

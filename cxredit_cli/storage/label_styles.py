@@ -43,6 +43,7 @@ class LabelRow:
     view: str  # "PA", "AP", "LATERAL" or as the table writes it, in capitals
     values: tuple[str, ...]  # every column as it stands
     uncertain: tuple[str, ...] = ()  # labels that it says may be present
+    edited: bool = False  # no film as it was taken
 
 
 @dataclass(frozen=True, slots=True)

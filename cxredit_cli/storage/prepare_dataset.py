@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -26,10 +26,11 @@ from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs.geometry import Fit
 from cxredit_cli.radiographs.read_many import LOOKS, Reader, read_all
 from cxredit_cli.radiographs.sources import Source
-from cxredit_cli.storage.dataset import SCHEMA, VERSION, Dataset, split_of
+from cxredit_cli.storage.dataset import SCHEMA, VERSION, WITHOUT_EDITS, Dataset, EditMark, split_of
 from cxredit_cli.storage.hdf5 import DAMAGE
 from cxredit_cli.storage.label_styles import LabelRow
 from cxredit_cli.storage.labels import AMBIGUOUS, LabelTable
+from cxredit_cli.storage.write_dataset import edit_marks, raw, strings, table_columns
 
 WAITING, DONE, FAILED = 0, 1, 2
 READING_BYTES = 240  # fixed, so that writing one does not move anything in the file
@@ -83,6 +84,7 @@ class Row:
     labels: tuple[str, ...]
     values: tuple[str, ...]  # of the label table
     uncertain: tuple[str, ...] = ()
+    edit: EditMark | None = None  # None: a film as it was taken
 
 
 @dataclass
@@ -187,10 +189,26 @@ def prepare(
     Images that cannot be read are left out and reported, as are those that `read` leaves out for what they show (and
     `options.door` stands for). `workers` processes read (None: one a CPU). Raises InputError.
     """
+    columns = None if table is None else table.columns
+    return make(plan(sources, table, options), output, options, columns, progress, workers, read)
+
+
+def make(
+    planned: Plan,
+    output: Path,
+    options: Options,
+    columns: Sequence[str] | None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    read: Reader | None = None,
+) -> Report:
+    """Make the dataset `output` of planned rows, whose values are those of the label table's `columns`, or carry on.
+
+    Raises InputError.
+    """
     refuse_folders(output)
     progress = progress or SilentProgress()
-    planned = plan(sources, table, options)
-    key = _key(planned, options, table)
+    key = _key(planned, options, columns)
     partial = output.with_name(f"{output.name}.partial")
     if _opens_with(output, key):
         partial.unlink(missing_ok=True)
@@ -198,7 +216,7 @@ def prepare(
     if not _opens_with(partial, key):
         output.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(partial) as aside:
-            _create(aside, planned.rows, options, key, _reasons(planned.skipped), table)
+            _create(aside, planned.rows, options, key, _reasons(planned.skipped), columns or ())
     resumed, failures = _fill(partial, planned.rows, options, progress, workers, read or read_all)
     if len(failures) == len(planned.rows):
         partial.unlink()
@@ -214,9 +232,9 @@ def prepare(
     return _report(output, planned, failures, resumed)
 
 
-def _key(planned: Plan, options: Options, table: LabelTable | None) -> str:
+def _key(planned: Plan, options: Options, columns: Sequence[str] | None) -> str:
     """Return what tells one preparation from another: options, the table's rows, and each file's size and time."""
-    digest = hashlib.sha256(json.dumps([VERSION, asdict(options), table and table.columns]).encode())
+    digest = hashlib.sha256(json.dumps([WITHOUT_EDITS, asdict(options), columns]).encode())
     stats: dict[Path, tuple[int, int]] = {}
     for row in planned.rows:
         path = row.source.path
@@ -227,6 +245,8 @@ def _key(planned: Plan, options: Options, table: LabelTable | None) -> str:
             except OSError:
                 stats[path] = (0, 0)  # reading it will say what is wrong
         digest.update(repr((row.source.name, row.source.member, row.values, row.uncertain, stats[path])).encode())
+        if row.edit is not None:
+            digest.update(repr((row.edit, row.labels, row.patient_id, row.source.righting)).encode())
     digest.update(repr(_reasons(planned.skipped)).encode())
     return digest.hexdigest()
 
@@ -240,10 +260,11 @@ def _opens_with(path: Path, key: str) -> bool:
 
 
 def _create(
-    path: Path, rows: Sequence[Row], options: Options, key: str, skipped: dict[str, int], table: LabelTable | None
+    path: Path, rows: Sequence[Row], options: Options, key: str, skipped: dict[str, int], headers: Sequence[str]
 ) -> None:
+    version = VERSION if any(row.edit for row in rows) else WITHOUT_EDITS
     with h5py.File(path, "w") as file:
-        file.attrs.update(schema=SCHEMA, version=VERSION, preparation=key, skipped=json.dumps(skipped))
+        file.attrs.update(schema=SCHEMA, version=version, preparation=key, skipped=json.dumps(skipped))
         file.attrs.update(
             {
                 name: value
@@ -253,39 +274,18 @@ def _create(
         )
         file.attrs["include"], file.attrs["exclude"] = "|".join(options.include), "|".join(options.exclude)
         side = options.resolution
-        _raw(file, "images", (len(rows), side, side), np.dtype(f"u{options.bits // 8}"))
-        _raw(file, "reading", (len(rows),), h5py.string_dtype("utf-8", READING_BYTES))
-        _raw(file, "done", (len(rows),), np.dtype("u1"))
+        raw(file, "images", (len(rows), side, side), np.dtype(f"u{options.bits // 8}"))
+        raw(file, "reading", (len(rows),), h5py.string_dtype("utf-8", READING_BYTES))
+        raw(file, "done", (len(rows),), np.dtype("u1"))
         file["done"][:] = WAITING
-        _strings(file, "name", [row.source.name for row in rows])
-        _strings(file, "patient_id", [row.patient_id for row in rows])
-        _strings(file, "view", [row.view for row in rows])
-        _strings(file, "labels", ["|".join(row.labels) for row in rows])
-        _strings(file, "uncertain", ["|".join(row.uncertain) for row in rows])
-        _strings(file, "split", [split_of(row.patient_id, options.val_fraction, options.seed) for row in rows])
-        columns = file.create_group("columns", track_order=True)
-        for index, header in enumerate(table.columns if table else ()):
-            # A header may hold "/" or stand twice, which a name in HDF5 may not.
-            name = f"{index:02d} {header.replace('/', '_')}"
-            column = _strings(columns, name, [row.values[index] for row in rows])
-            column.attrs["header"] = header
-
-
-def _raw(file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any) -> None:
-    """Create a dataset that is one block of bytes at a fixed place in the file."""
-    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    settings.set_layout(h5py.h5d.CONTIGUOUS)
-    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    settings.set_obj_track_times(False)  # the same images make the same file
-    space = h5py.h5s.create_simple(shape)
-    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, settings)
-
-
-def _strings(group: h5py.Group, name: str, values: Sequence[str]) -> Any:
-    # A file name that is no UTF-8 arrives with lone surrogates, which HDF5 refuses.
-    encoded = [value.encode(errors="replace").replace(b"\0", b"") for value in values]
-    return group.create_dataset(name, data=np.array(encoded, dtype=object), dtype=h5py.string_dtype())
+        strings(file, "name", [row.source.name for row in rows])
+        strings(file, "patient_id", [row.patient_id for row in rows])
+        strings(file, "view", [row.view for row in rows])
+        strings(file, "labels", ["|".join(row.labels) for row in rows])
+        strings(file, "uncertain", ["|".join(row.uncertain) for row in rows])
+        strings(file, "split", [split_of(row.patient_id, options.val_fraction, options.seed) for row in rows])
+        table_columns(file, headers, [row.values for row in rows])
+        edit_marks(file, [row.edit for row in rows])
 
 
 def _fill(
@@ -335,16 +335,18 @@ def _copy_done(partial: Path, path: Path, failures: Sequence[tuple[str, str]]) -
         skipped.update(kind_of(reason) if reason.startswith(LOOKS) else UNREADABLE for _, reason in failures)
         new.attrs["skipped"] = json.dumps(skipped)
         images = old["images"]
-        _raw(new, "images", (len(keep), *images.shape[1:]), images.dtype)
+        raw(new, "images", (len(keep), *images.shape[1:]), images.dtype)
         step = max(COPY_BYTES // (images.shape[1] ** 2 * images.dtype.itemsize), 1)
         for start in range(0, len(keep), step):
             new["images"][start : start + step] = images[keep[start : start + step]]
         for name in ("name", "patient_id", "view", "labels", "uncertain", "split", "reading"):
             new.create_dataset(name, data=old[name][:][keep], dtype=old[name].dtype)
-        columns = new.create_group("columns", track_order=True)
-        for name, column in old["columns"].items():
-            copied = columns.create_dataset(name, data=column[:][keep], dtype=column.dtype)
-            copied.attrs.update(column.attrs)
+        for part in ("columns", "edits"):
+            if part in old:
+                group = new.create_group(part, track_order=True)
+                for name, column in old[part].items():
+                    copied = group.create_dataset(name, data=column[:][keep], dtype=column.dtype)
+                    copied.attrs.update(column.attrs)
 
 
 def _told(reason: str) -> str:
