@@ -39,6 +39,8 @@ ALLOWED = {
         "docs/explanation/directions.md": ["its 95 % bootstrap interval"],
         "docs/explanation/many-devices.md": ["64 times what they need"],
         "docs/how-to/directions.md": ["A cosine of 0.04 is"],
+        "docs/how-to/edits-as-data.md": ["CTR 0.52 is a large one"],
+        "docs/results/augmentation.md": ["figures are below 0.5:"],
         "docs/tutorials/own-disease.md": ["0.5 is a coin's", "is near 0.5,"],
     },
     "the words of others": {
@@ -95,10 +97,7 @@ def test_what_is_looked_for_is_found() -> None:
     assert len(typed("It takes 4 s. It is written every 2 kimg.", ["every 2 kimg"])) == 1
 
 
-@pytest.mark.parametrize(
-    "name",
-    PAGES,
-)
+@pytest.mark.parametrize("name", PAGES)
 def test_no_measured_number_is_typed_in_a_sentence(name: str) -> None:
     assert typed((ROOT / name).read_text(), allowed_on(name)) == []
 
