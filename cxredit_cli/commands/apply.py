@@ -209,7 +209,8 @@ def command(
             stderr.print(f"Direction: {chosen.name}, from {direction_path}", markup=False)
         known = known_slope(chosen)
         if known is not None and layers is None:
-            stderr.print(f"One unit of strength adds {known[0]:+.4f} to the CTR on average, over {known[1]}.", markup=False)
+            slope = f"{known[0]:+.4f} to the CTR on average, over {known[1]}"
+            stderr.print(f"One unit of strength adds {slope}.", markup=False)
         goal = None
         if targets is not None:
             limit = max_strength or widest(loaded.generator, len(chosen.direction))
