@@ -224,7 +224,8 @@ def command(
             stderr.print(f"Direction: {chosen.name}, from {direction_path}", markup=False)
         known = known_slope(chosen)
         if known is not None and layers is None:
-            stderr.print(f"One unit of strength adds {known[0]:+.4f} to the CTR (mean of {known[1]}).", markup=False)
+            slope = f"{known[0]:+.4f} to the CTR on average, over {known[1]}"
+            stderr.print(f"One unit of strength adds {slope}.", markup=False)
         goal = None
         if targets is not None:
             limit = max_strength or widest(loaded.generator, len(chosen.direction))
@@ -366,7 +367,8 @@ def _print(report: "ApplyReport", output: Path, sheets: bool) -> None:
         fidelity = f"reconstruction {', '.join(known)}, " if known else ""
         share = f"{float(row['mean_abs_change']):.2%}" if row["mean_abs_change"] else "an unknown part"
         change = f"edit changes {share} of the grey range on average"
-        reached = f"CTR {row['reconstruction_ctr']} to {row['ctr']}, " if row["target_ctr"] else ""
+        before = (row["carried"] and row["film_ctr"]) or row["reconstruction_ctr"]
+        reached = f"CTR {before} to {row['ctr']}, " if row["target_ctr"] else ""
         stdout.print(f"{output / row['file']}: {reached}{fidelity}{change}", markup=False)
     if len(report.rows) > SHOWN:
         stdout.print(f"and {len(report.rows) - SHOWN} more in {output / 'manifest.csv'}", markup=False)
@@ -378,12 +380,14 @@ def _print(report: "ApplyReport", output: Path, sheets: bool) -> None:
 
 
 def _print_refused(report: "ApplyReport", strict: bool) -> None:
-    """Name the films whose edits were refused, once each, with the first reason."""
-    first: dict[str, str] = {}
+    """Name the films whose edits were refused, once each, with the first reason and the strengths that it holds for."""
+    first: dict[str, tuple[str, list[str]]] = {}
     for row in report.refused:
-        first.setdefault(row["source"], f"{row['strength']}: {row['refused']}")
-    for name, reason in list(first.items())[:SHOWN]:
-        stderr.print(f"{name}: not edited at {reason}", markup=False)
+        reason, strengths = first.setdefault(row["source"], (row["refused"], []))
+        if row["refused"] == reason:
+            strengths.append(row["strength"])
+    for name, (reason, strengths) in list(first.items())[:SHOWN]:
+        stderr.print(f"{name}: not edited at {', '.join(strengths)}: {reason}", markup=False)
     if len(first) > SHOWN:
         stderr.print(f"and {len(first) - SHOWN} more films, see refused in manifest.csv")
     if first:

@@ -56,13 +56,14 @@ def main() -> None:
         cxredit("measure", FILM, edited / f"{FILM.stem}_+6.png", "--overlay", "outlines", folder=folder)
         drawn = sorted((folder / "outlines").glob("*.png"), key=lambda path: "+6" in path.name)
         beside(*drawn).quantize(64).save(IMAGES / "outlines.png", optimize=True)
+        cxredit("measure", "edited", "--anatomy", "judge", "-o", "after.csv", folder=folder)
         program = re.search(r"```python\n(.*?)```", (DOCS / "tutorials" / "study.md").read_text(), re.DOTALL)
         if program is None:
             raise SystemExit("tutorials/study.md has lost its figure")
         (folder / "figure.py").write_text(program[1])
         subprocess.run([sys.executable, "figure.py"], cwd=folder, check=True)
         Image.open(folder / "figure.png").convert("RGB").quantize(32).save(IMAGES / "ratio.png", optimize=True)
-        cxredit("demo", FILM, folder=folder)
+        cxredit("demo", folder=folder)
         photograph(folder / "demo.html", IMAGES / "demo.png")
 
 

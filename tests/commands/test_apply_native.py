@@ -95,12 +95,13 @@ def test_the_generators_picture_on_demand_and_where_an_edit_is_refused(run, film
     assert run("film.png", "--strength", 6, "--no-native", "-o", "plain", *QUICK).exit_code == 0
     assert Image.open("plain/film_+6.png").size == (128, 128)
     Image.fromarray(film[::-1]).save(tmp_path / "turned.png")
-    result = run("turned.png", "--strength", 6, *QUICK)
+    result = run("turned.png", "--strength", "3,6", *QUICK)
     assert result.exit_code == 0, result.output
-    (row,) = manifest()
+    other, row = manifest()
     assert row["file"] == "turned_+6_model.png"
     assert row["refused"]
-    assert row["refused"] in result.stderr
+    assert row["refused"] == other["refused"]
+    assert f"turned.png: not edited at +3, +6: {row['refused']}" in result.stderr
     assert Image.open("edited/turned_+6_model.png").size == (128, 128)
     strict = run("turned.png", "--strength", 6, "--strict", "-o", "strict", "--json", *QUICK)
     assert strict.exit_code == 0, strict.output
@@ -185,6 +186,14 @@ def test_processes_make_the_same_files(run, film: np.ndarray, tmp_path: Path) ->
         assert run("films", "--strength", 6, "--jobs", jobs, "-o", f"by{jobs}", "--method", "encoder").exit_code == 0
     for path in Path("by1").iterdir():
         assert path.read_bytes() == Path("by2", path.name).read_bytes(), path
+
+
+def test_a_ratio_is_reported_from_the_films_own(run, film: np.ndarray) -> None:
+    result = run("film.png", "--target-ctr", 0.5, *QUICK)
+    assert result.exit_code == 0, result.output
+    (row,) = manifest()
+    assert row["film_ctr"] != row["reconstruction_ctr"]
+    assert f"CTR {row['film_ctr']} to {row['ctr']}" in result.stdout
 
 
 def test_mistakes_are_one_sentence(run, film: np.ndarray) -> None:
