@@ -392,7 +392,7 @@ def _print_refused(report: "ApplyReport", strict: bool) -> None:
         stderr.print(f"and {len(first) - SHOWN} more films, see refused in manifest.csv")
     if first:
         instead = "nothing was written" if strict else "the generator's pictures (_model) stand for them"
-        stderr.print(f"{len(report.refused)} edits of {len(first)} films were refused; {instead}.")
+        stderr.print(f"Refused: {len(report.refused)} of the edits, of {len(first)} of the films; {instead}.")
 
 
 def _print_goal(report: "ApplyReport", limit: float) -> None:
@@ -400,10 +400,10 @@ def _print_goal(report: "ApplyReport", limit: float) -> None:
         f"The CTR asked for was reached in {len(report.rows) - len(report.missed)} of {len(report.rows)} edits."
     )
     for row in report.missed[:SHOWN]:
-        stderr.print(
-            f"{row['source']}: asked for a CTR of {row['target_ctr']}, the nearest within a strength of {limit:g} that "
-            f"keeps a plausible chest is {row['ctr']} at {row['strength']}",
-            markup=False,
-        )
+        near = f"the nearest within a strength of {limit:g} that keeps a plausible chest is {row['ctr']}"
+        if row["carried"]:  # the strength is found on the generator's pictures, and the film follows them nearly
+            near = f"the film itself came to {row['ctr']}"
+        asked = f"{row['source']}: asked for a CTR of {row['target_ctr']}, {near} at {row['strength']}"
+        stderr.print(asked, markup=False)
     if len(report.missed) > SHOWN:
         stderr.print(f"and {len(report.missed) - SHOWN} more, see target_ctr and ctr in manifest.csv")

@@ -12,7 +12,10 @@ from typer.testing import CliRunner, Result
 
 from cxredit_cli.anatomy.measures import FIGURES, Anatomy
 from cxredit_cli.app import app
+from cxredit_cli.commands.apply import _print_goal
+from cxredit_cli.commands.console import stderr
 from cxredit_cli.editing import goals
+from cxredit_cli.editing.edit_run import ApplyReport
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.directions import Direction, read_direction, write_direction
@@ -98,6 +101,14 @@ def test_each_image_gets_the_strength_that_it_needs(run, model: Model, codes: to
         strengths.append(strength)
     assert len(set(strengths)) > 3
     assert "reached in 5 of 5 edits" in result.stdout
+
+
+def test_a_film_that_missed_its_target_is_not_told_of_a_limit() -> None:
+    row = {"source": "a.png", "target_ctr": "0.55", "ctr": "0.5401", "strength": "1.87"}
+    for carried, words in (("border", "the film itself came to 0.5401 at 1.87"), ("", "within a strength of 14")):
+        with stderr.capture() as shown:
+            _print_goal(ApplyReport(missed=[{**row, "carried": carried}]), 14)
+        assert words in " ".join(shown.get().split())
 
 
 def test_several_targets_limits_and_running_again(run, model: Model, codes: torch.Tensor) -> None:
