@@ -240,14 +240,14 @@ def sample(mask: NDArray[np.float32], side: int, border: Border, radius: NDArray
 def move_layer(film: NDArray[np.float32], layer: Layer, move: Move) -> NDArray[np.float32]:
     """What the move changes of `film` [N, N], in grey; 0 where nothing moves."""
     change, gains = np.zeros_like(film), gains_of(layer, move)
-    for rows, columns, radius, position in near_pixels(film.shape[0], layer.border, move.outside):
+    for rows, columns, radius, position in near_pixels(layer.side, layer.border, move.outside):
         edge, shift, inside, outside, rigid = (at(v, position) for v in move.radii())
         moves = (radius > inside) & (radius < outside) & (shift != 0)
         if moves.any():
             part = tuple(values[moves] for values in (radius, position, edge, shift, inside, outside, rigid))
             where = rows[moves], columns[moves]
             bands = layer.bands[:, where[0] - layer.top, where[1] - layer.left]
-            change[where] = change_of(film[where], bands, layer, gains, film.shape[0], *part)
+            change[where] = change_of(film[where], bands, layer, gains, *part)
     return change
 
 
@@ -273,7 +273,6 @@ def change_of(
     bands: NDArray[np.float32],
     layer: Layer,
     gains: NDArray[np.float32],
-    side: int,
     radius: NDArray[np.float32],
     position: NDArray[np.float32],
     edge: NDArray[np.float32],
@@ -293,7 +292,7 @@ def change_of(
 
     source = source_radius(radius, edge, shift, inside, outside, rigid)
     moved = look(layer.heart, source)
-    far = smoothstep(np.clip((shift / side - PARTS[0]) / (PARTS[1] - PARTS[0]), 0, 1))
+    far = smoothstep(np.clip((shift / layer.side - PARTS[0]) / (PARTS[1] - PARTS[0]), 0, 1))
     moved += far * (look(layer.growing, source) - moved)
     change = moved - look(layer.heart, radius)
     for band, gain in zip(bands, gains, strict=True):
@@ -301,13 +300,13 @@ def change_of(
     angle = position * (2 * np.pi / ANGLES)
     for left_alone in (layer.abdomen, layer.metal):
         if left_alone.size > 1:
-            scale = left_alone.shape[0] / side
+            scale = left_alone.shape[0] / layer.side
             x = (layer.border.x + np.cos(angle) * radius + 0.5) * scale - 0.5
             y = (layer.border.y + np.sin(angle) * radius + 0.5) * scale - 0.5
             change = change * (1 - ndimage.map_coordinates(left_alone, [y, x], order=1, mode="nearest"))
     # What the heart grows over becomes no brighter than the heart.
     most = np.maximum(at(layer.inner, position), moved + at(layer.lung, position)) + 2 * layer.detail
-    grown = (shift > 0) & (radius > edge - NEAR / 2 * side)
+    grown = (shift > 0) & (radius > edge - NEAR / 2 * layer.side)
     limited = np.minimum(grey + change, np.maximum(grey, most)) - grey
     return np.asarray(np.where(grown, limited, change), dtype=np.float32)
 
