@@ -1,11 +1,11 @@
 """How the border of the heart moves: a map of the radius around its centre, the same for every part of a film."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cxredit_cli.editing.heart_border import Border, room, shift_at, turn
+from cxredit_cli.editing.heart_border import Border, Floats, room, shift_at, turn
 
 # Lengths as fractions of the side.
 PROFILE = 14 / 1024  # on either side of the border, which moves as it is
@@ -20,15 +20,15 @@ RIGID = 0.4  # of the way to where nothing moves, that the border's surroundings
 class Move:
     """A radial map: edge, with `rigid` on either side, comes to edge + shift; outside inside..outside nothing moves."""
 
-    edge: NDArray[np.float64]  # [ANGLES]
-    shift: NDArray[np.float64]
-    inside: NDArray[np.float64]
-    outside: NDArray[np.float64]
-    rigid: NDArray[np.float64]
+    edge: Floats  # [ANGLES], or one for each of some pixels
+    shift: Floats
+    inside: Floats
+    outside: Floats
+    rigid: Floats
 
-    def radii(self) -> tuple[NDArray[np.float64], ...]:
-        """All five, as `source_radius` takes them."""
-        return self.edge, self.shift, self.inside, self.outside, self.rigid
+    def each(self, pick: Callable[[Floats], Floats]) -> "Move":
+        """The same map elsewhere: `pick` takes each length from those of all angles to those of some places."""
+        return Move(*map(pick, (self.edge, self.shift, self.inside, self.outside, self.rigid)))
 
 
 def plan_move(border: Border, strength: float, gain: float, side: int) -> Move:
@@ -43,21 +43,15 @@ def plan_move(border: Border, strength: float, gain: float, side: int) -> Move:
     return Move(border.edge, shift, inside, outside, np.minimum(PROFILE * side, RIGID * least))
 
 
-def source_radius(
-    radius: NDArray[np.floating],
-    edge: NDArray[np.floating],
-    shift: NDArray[np.floating],
-    inside: NDArray[np.floating],
-    outside: NDArray[np.floating],
-    rigid: NDArray[np.floating],
-) -> NDArray[np.floating]:
+def source_radius(radius: Floats, move: Move) -> Floats:
     """Where the new film's radius comes from: edge + shift from edge; itself within `inside` and beyond `outside`.
 
     Around the border, by `rigid`, it has a slope of 1 where there is room, so that the border stays as sharp as it was.
     Two cubics (Hermite) lead on, and rise: the slopes at the ends of each add up to less than three times its mean
     slope (Fritsch and Carlson 1980).
     """
-    new = edge + shift
+    edge, inside, outside, rigid = move.edge, move.inside, move.outside, move.rigid
+    new = edge + move.shift
     inner_mean = (edge - rigid - inside) / (new - rigid - inside)
     outer_mean = (outside - edge - rigid) / (outside - new - rigid)
     slope = np.clip(3 * np.minimum(inner_mean, outer_mean) - 0.3, 0.2, 1)
@@ -70,14 +64,8 @@ def source_radius(
 
 
 def hermite(
-    r: NDArray[np.floating],
-    start: NDArray[np.floating],
-    stop: NDArray[np.floating],
-    at_start: NDArray[np.floating],
-    at_stop: NDArray[np.floating],
-    slope_start: NDArray[np.floating],
-    slope_stop: NDArray[np.floating],
-) -> NDArray[np.floating]:
+    r: Floats, start: Floats, stop: Floats, at_start: Floats, at_stop: Floats, slope_start: Floats, slope_stop: Floats
+) -> Floats:
     """The cubic with given values and slopes at both ends of an interval."""
     length = stop - start
     t = np.clip((r - start) / length, 0, 1)

@@ -13,6 +13,8 @@ film. Ribs, vessels and noise stay where they are; none is made up.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -241,22 +243,23 @@ def move_layer(film: NDArray[np.float32], layer: Layer, move: Move) -> NDArray[n
     """What the move changes of `film` [N, N], in grey; 0 where nothing moves."""
     change, gains = np.zeros_like(film), gains_of(layer, move)
     for rows, columns, radius, position in near_pixels(layer.side, layer.border, move.outside):
-        edge, shift, inside, outside, rigid = (at(v, position) for v in move.radii())
-        moves = (radius > inside) & (radius < outside) & (shift != 0)
+        here = move.each(partial(at, position=position))
+        moves = (radius > here.inside) & (radius < here.outside) & (here.shift != 0)
         if moves.any():
-            part = tuple(values[moves] for values in (radius, position, edge, shift, inside, outside, rigid))
             where = rows[moves], columns[moves]
             bands = layer.bands[:, where[0] - layer.top, where[1] - layer.left]
-            change[where] = change_of(film[where], bands, layer, gains, *part)
+            there = here.each(itemgetter(moves))
+            change[where] = change_of(film[where], bands, layer, gains, radius[moves], position[moves], there)
     return change
 
 
 def gains_of(layer: Layer, move: Move) -> NDArray[np.float32]:
     """What each band is multiplied by, less 1, where `Layer.strength` is: as strong as where the layer comes from."""
-    edge, shift, inside, outside, rigid = (v[::EVERY_ANGLE, None] for v in move.radii())
+    some = move.each(lambda lengths: lengths[::EVERY_ANGLE, None])
+    edge, shift = some.edge, some.shift
     spacing = EVERY * layer.spacing
     radius = np.maximum(edge + layer.first + np.arange(layer.strength.shape[2]) * spacing, 0)
-    source = np.where(shift != 0, source_radius(radius, edge, shift, inside, outside, rigid), radius)
+    source = np.where(shift != 0, source_radius(radius, some), radius)
     place = np.clip((source - edge - layer.first) / spacing, 0, layer.strength.shape[2] - 1)
     rows = np.broadcast_to(np.arange(len(edge))[:, None], place.shape)
     there = [ndimage.map_coordinates(table, [rows, place], order=1, mode="nearest") for table in layer.strength]
@@ -275,13 +278,10 @@ def change_of(
     gains: NDArray[np.float32],
     radius: NDArray[np.float32],
     position: NDArray[np.float32],
-    edge: NDArray[np.float32],
-    shift: NDArray[np.float32],
-    inside: NDArray[np.float32],
-    outside: NDArray[np.float32],
-    rigid: NDArray[np.float32],
+    move: Move,
 ) -> NDArray[np.float32]:
-    """The change of pixels [n] of the film with `bands` [B, n], all of them within the reach of the move."""
+    """The change of pixels [n] of the film with `bands` [B, n], all of them within the reach of the move there."""
+    edge, shift = move.edge, move.shift
 
     def look(
         table: NDArray[np.float32], r: NDArray[np.floating], angle_step: int = 1, step: int = 1
@@ -290,10 +290,11 @@ def change_of(
         found = ndimage.map_coordinates(table, [position / angle_step, place], order=1, mode="grid-wrap")
         return np.asarray(found, dtype=np.float32)
 
-    source = source_radius(radius, edge, shift, inside, outside, rigid)
+    source = source_radius(radius, move)
     moved = look(layer.heart, source)
     far = smoothstep(np.clip((shift / layer.side - PARTS[0]) / (PARTS[1] - PARTS[0]), 0, 1))
-    moved += far * (look(layer.growing, source) - moved)
+    if far.any():
+        moved += far * (look(layer.growing, source) - moved)
     change = moved - look(layer.heart, radius)
     for band, gain in zip(bands, gains, strict=True):
         change += band * look(gain, radius, EVERY_ANGLE, EVERY)
@@ -312,7 +313,7 @@ def change_of(
 
 
 def near_pixels(
-    side: int, border: Border, outside: NDArray[np.float64]
+    side: int, border: Border, outside: NDArray[np.floating]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:
     """Rows, columns, radii and fractional angles of the pixels around the border's centre, some rows at a time."""
     top, bottom, left, right = part_of(side, border, outside)
@@ -324,7 +325,7 @@ def near_pixels(
         yield rows, columns, np.hypot(y, x).astype(np.float32), angle.astype(np.float32)
 
 
-def part_of(side: int, border: Border, outside: NDArray[np.float64]) -> tuple[int, int, int, int]:
+def part_of(side: int, border: Border, outside: NDArray[np.floating]) -> tuple[int, int, int, int]:
     """Top, bottom, left and right of the part of the square that `outside` [ANGLES] encloses."""
     down, across = border.y + np.sin(angles()) * outside, border.x + np.cos(angles()) * outside
     top, bottom = max(int(down.min()) - 2, 0), min(int(down.max()) + 4, side)
@@ -332,7 +333,7 @@ def part_of(side: int, border: Border, outside: NDArray[np.float64]) -> tuple[in
     return top, bottom, left, right
 
 
-def at(values: NDArray[np.float64], position: NDArray[np.float32]) -> NDArray[np.float32]:
+def at(values: NDArray[np.floating], position: NDArray[np.float32]) -> NDArray[np.float32]:
     """Values [ANGLES] at fractional angles, linear between neighbours."""
     around = np.interp(position, np.arange(ANGLES + 1), np.append(values, values[0]))
     return np.asarray(around, dtype=np.float32)

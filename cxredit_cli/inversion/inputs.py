@@ -53,8 +53,8 @@ def list_targets(
     for path in datasets:
         dataset = Dataset(path)
         rows = dataset.indices(split, view, label)
-        if progress is not None and dataset.edits_told:
-            progress.message(dataset.edits_told)
+        if progress is not None and (told := dataset.edits_told):
+            progress.message(told)
         if len(rows) == 0:
             known = sorted({one for labels in dataset.labels for one in labels.split("|") if one})
             raise InputError(

@@ -33,8 +33,8 @@ def open_images(
                 f"{path} holds images of {dataset.resolution} pixels and {resolution} are needed; prepare it again "
                 f"with --resolution {resolution}."
             )
-        if progress is not None and dataset.edits_told:
-            progress.message(dataset.edits_told)
+        if progress is not None and (told := dataset.edits_told):
+            progress.message(told)
         return dataset
     if not path.exists():
         raise InputError(f"{path} does not exist; make a dataset with `cxredit prepare`, or name a folder or zip.")

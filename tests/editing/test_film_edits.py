@@ -126,7 +126,7 @@ def test_maps_rise_and_leave_the_rest_alone(strength: float, gain: float, seed: 
     )
     move = plan_move(border, strength, gain, SIDE)
     radius = np.linspace(0, 128, 800)[None]
-    source = source_radius(radius, *(values[:, None] for values in move.radii()))
+    source = source_radius(radius, move.each(lambda lengths: lengths[:, None]))
     assert (np.diff(source, axis=1) > 0).all()
     assert (move.inside < move.edge + np.minimum(move.shift, 0)).all()
     assert (move.outside > move.edge + np.maximum(move.shift, 0)).all()
