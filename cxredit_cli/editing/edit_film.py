@@ -5,7 +5,7 @@ of the heart is carried over by moving the cardiac layer of the film (`cardiac_l
 R; what changes tone or texture by adding E_s - R, without what is finer than the generator shows (`add_residual`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,7 @@ STEERED = 512  # side, at most, of the film on which the gain is found
 SNAPPED = 1024  # side, at most, of the film on which the border is found
 ROUNDS = 3  # of measuring what an edit did and correcting it
 GAINS = (0.6, 1.4)
+AIMED_GAINS = (0.5, 2.0)  # where it is the film's own ratio that is asked for
 RESIDUAL_SIGMA = 1.0  # pixels of the generator: what is finer in E - R is its own noise
 
 
@@ -59,13 +60,14 @@ def edit_film(
     strengths: Sequence[float],
     wanted: Sequence[float],
     kind: Carried = "border",
+    targets: Mapping[float, float] | None = None,
 ) -> FilmEdits:
     """Carry edits over to `film` [N, N] in 0..1, the square that the generator's pictures are of.
 
     `pictures` [S, R, R] in 0..1 are the generator's at `strengths` [S], 0 and the `wanted` ones among them; each of the
     latter is edited, strength 0 by no change at all. `network` finds the outlines and steers: it measures each edit
-    and corrects how far the border moves, until the cardiothoracic ratio of the film changes as that of the
-    reconstruction did.
+    and corrects how far the border moves, until the cardiothoracic ratio of the film is that of `targets` at this
+    strength, or where there is none has changed as that of the reconstruction did.
     """
     strengths, side = [float(s) for s in strengths], film.shape[0]
     zero = strengths.index(0.0)
@@ -99,11 +101,13 @@ def edit_film(
     at_own_size = border.scaled(side / min(side, SNAPPED))
     steered = reduce(film, STEERED)
     at_this_size = border.scaled(len(steered) / min(side, SNAPPED))
-    gains, ctrs = steer(network, steered, at_this_size, masks[0], evidence, wanted)
+    targets, within = (targets, AIMED_GAINS) if targets else ({}, GAINS)
+    aims = [targets[s] - evidence.film_ctr if s in targets else evidence.change(s) for s in wanted]
+    gains, ctrs = steer(network, steered, at_this_size, masks[0], evidence.film_ctr, wanted, aims, within)
     layer = find_layer(film, at_own_size, masks[0])
     made = []
-    for strength, gain, ctr in zip(wanted, gains, ctrs, strict=True):
-        why = refusal(evidence, at_own_size, layer, strength, gain, ctr, side) if strength else ""
+    for strength, gain, ctr, aim in zip(wanted, gains, ctrs, aims, strict=True):
+        why = refusal(evidence, at_own_size, layer, strength, gain, ctr, aim, side) if strength else ""
         move = plan_move(at_own_size, strength, gain, side)
         change = move_layer(film, layer, move) if strength else np.zeros_like(film)
         change = np.clip(film + change, 0, 1) - film
@@ -116,29 +120,29 @@ def steer(
     film: NDArray[np.float32],
     border: Border,
     mask: NDArray[np.uint8],
-    evidence: Evidence,
+    film_ctr: float,
     wanted: Sequence[float],
+    aims: Sequence[float],
+    within: tuple[float, float],
 ) -> tuple[list[float], list[float]]:
-    """For each strength the gain with which the film's CTR changes as the reconstruction's did, and the CTR reached.
+    """For each strength the gain, `within` bounds, that changes the film's CTR most nearly by its aim, and that CTR.
 
     All strengths are measured together, ROUNDS times, on a `film` [n, n] that is no larger than the network needs.
     """
     layer = find_layer(film, border, mask)
-    gains = [1.0] * len(wanted)
-    ctrs = [evidence.film_ctr] * len(wanted)
-    for turn in range(ROUNDS + 1):
+    gains, best = [1.0] * len(wanted), [(np.inf, 1.0, np.nan)] * len(wanted)  # miss, gain and CTR
+    for _ in range(ROUNDS + 1):
         tried = [
             film + move_layer(film, layer, plan_move(border, s, g, len(film)))
             for s, g in zip(wanted, gains, strict=True)
         ]
-        ctrs = list(measure_films(network, tried).ctr)
-        if turn == ROUNDS:
-            break
-        for index, strength in enumerate(wanted):
-            change, aim = ctrs[index] - evidence.film_ctr, evidence.change(strength)
-            if strength and np.isfinite(change) and change * aim > 0:
-                gains[index] = float(np.clip(gains[index] * aim / change, *GAINS))
-    return gains, ctrs
+        for index, ctr in enumerate(measure_films(network, tried).ctr):
+            change, aim = float(ctr) - film_ctr, aims[index]
+            if not np.isfinite(best[index][2]) or abs(change - aim) < best[index][0]:
+                best[index] = abs(change - aim), gains[index], float(ctr)
+            if wanted[index] and np.isfinite(change) and change * aim > 0:
+                gains[index] = float(np.clip(gains[index] * aim / change, *within))
+    return [gain for _, gain, _ in best], [ctr for *_, ctr in best]
 
 
 def measure_films(network: AnatomyNetwork, films: Sequence[NDArray[np.float32]]) -> Anatomy:

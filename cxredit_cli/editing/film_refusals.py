@@ -124,9 +124,19 @@ def hidden_border(mask: NDArray[np.uint8], certainty: float) -> str:
 
 
 def refusal(
-    evidence: Evidence, border: Border, layer: Layer, strength: float, gain: float, ctr: float, side: int
+    evidence: Evidence,
+    border: Border,
+    layer: Layer,
+    strength: float,
+    gain: float,
+    ctr: float,
+    aim: float,
+    side: int,
 ) -> str:
-    """Why the edit of one strength, which reached `ctr`, cannot be trusted, "" where it can."""
+    """Why the edit of one strength, which reached `ctr`, cannot be trusted, "" where it can.
+
+    `aim` is by how much the CTR was to change.
+    """
     problem = evidence.path_problem(strength)
     if problem:
         return problem
@@ -140,7 +150,6 @@ def refusal(
     under = sample(layer.metal, side, border, crossed).max(axis=1)
     if float((weight * under).sum()) > METAL_ON_BORDER:
         return "a device lies on the border of the heart"
-    aim = evidence.change(strength)
     if not np.isfinite(ctr):
         return "no chest can be outlined on the edited film"
     if abs(aim) > FALLING_BY and (ctr - evidence.film_ctr) / aim < LEAST_CARRIED:

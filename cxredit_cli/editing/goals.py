@@ -60,6 +60,7 @@ class Edit:
 
     strength: float
     columns: dict[str, str] = field(default_factory=dict)
+    aim: float | None = None  # the CTR that a film is brought to, where the generator's picture reaches it
 
 
 def parse_targets(text: str) -> tuple[float, ...]:
@@ -128,6 +129,7 @@ def plan_edits(
                 "ctr": f"{found.value[index]:.4f}",
                 "reconstruction_ctr": f"{found.start[index]:.4f}",
             }
-            edits[label] = Edit(float(found.strength[index]), columns)
+            aim = goal.targets[index % targets] if found.reached[index] else None
+            edits[label] = Edit(float(found.strength[index]), columns, aim)
         plans.append((list(edits.values()), None))
     return plans

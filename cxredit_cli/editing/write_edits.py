@@ -100,7 +100,8 @@ def write_edits(
             wanted = [edit.strength for edit in job.plan]
             square = film.square(native.fit)
             _check_same(film, job, native.fit)
-            carried = edit_film(network, square, job.pictures, job.strengths, wanted, native.kind)
+            targets = {edit.strength: edit.aim for edit in job.plan if edit.aim is not None}
+            carried = edit_film(network, square, job.pictures, job.strengths, wanted, native.kind, targets)
         except CxreditError as error:
             trouble = str(error)
     rows, panels = [], list[Panel]()
