@@ -1,9 +1,11 @@
-"""Can edits of films be told from untouched films, and what differs? Two tables in Markdown.
+"""Can edits of films be told from untouched films, and what differs? Three tables in Markdown.
 
-    python examples/tell_edits_apart.py films/ | python docs/tools/result_tables.py films-blind films-detail
+    python examples/tell_edits_apart.py films/ \
+        | python docs/tools/result_tables.py films-blind films-blurred films-detail
 
 Films are read at their own size, inverted with the model, and edited along its cardiomegaly direction. First small
-networks are trained by folds of patients to tell edited from untouched films (cxredit_cli/evaluation/blind_test.py).
+networks are trained by folds of patients to tell edited from untouched films (cxredit_cli/evaluation/blind_test.py),
+as they are and blurred, which says how fine the difference is.
 Then the strength of detail, band by band, is compared at equal distance from the heart's border: of the edited film
 from its new border, of the film from its own. A patient is what stands before the first "_" of a file's name, as in
 NIH's names; `--patients` names a table with the columns name and patient_id instead.
@@ -40,6 +42,7 @@ from cxredit_cli.storage.models import Model, load_model
 
 STRENGTHS = (-8.0, -6.0, -4.0, 0.0, 4.0, 6.0, 8.0)
 SMALLER, LARGER = -6.0, 8.0  # at which detail is compared
+BLURS = (0.0, 4 / 1024, 8 / 1024, 16 / 1024)  # of the side, that pictures are blurred by in the test
 BANDS = (1 / 1024, 2 / 1024, 4 / 1024, 8 / 1024, 16 / 1024)  # of the side: Gaussians between which a band lies
 BIN = 4 / 1024  # of the side, over which detail is averaged across the border
 WITHIN = 40 / 1024  # of a lung and of the border: farther away nothing is compared
@@ -50,7 +53,7 @@ Film = tuple[str, Picture, Picture]  # patient, square [N, N], the generator's p
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("films", nargs="+", help="files, folders, globs or zips")
     parser.add_argument("--patients", type=Path, help="a table with the columns name and patient_id")
@@ -65,13 +68,15 @@ def main() -> None:
     network = load_anatomy()
     sources = list_sources(arguments.films)
     films = list(pictures_of(load_model(arguments.model), sources, patients, arguments.steps))
-    found = blind_test(network, films, STRENGTHS, arguments.folds)
+    found = blind_test(network, films, STRENGTHS, arguments.folds, blurs=BLURS)
     first = found[0]
     sides = sorted({len(film) for _, film, _ in films})
     size = f"{sides[0]}x{sides[0]}" if len(sides) == 1 else f"{sides[0]} to {sides[-1]} pixels"
-    told = {row.method: f"{row.auc:.2f} ({row.low:.2f} to {row.high:.2f})" for row in found}
-    row = [f"{first.films} of {size}, of {first.patients} patients", *(told[method] for method in METHODS)]
-    print_table(["films", *(METHODS_SHOWN[method] for method in METHODS)], row)
+    told = {(row.method, row.blur): f"{row.auc:.2f} ({row.low:.2f} to {row.high:.2f})" for row in found}
+    counted = f"{first.films} of {size}, of {first.patients} patients"
+    print_table(["films", *(METHODS_SHOWN[m] for m in METHODS)], [counted, *(told[m, 0.0] for m in METHODS)])
+    blurred = [f"blurred by {blur * 1024:g}/1024" if blur else "as they are" for blur in BLURS]
+    print_table(["films", *blurred], [counted, *(told[METHODS[0], blur] for blur in BLURS)])
     detail = [ratios for _, film, pictures in films if (ratios := compare_detail(network, film, pictures)) is not None]
     names = [
         "at the border",

@@ -45,6 +45,7 @@ class BlindTest:
     auc: float
     low: float  # 95 % interval over patients
     high: float
+    blur: float = 0.0  # of the pictures, in sides
 
 
 def blind_test(
@@ -53,15 +54,20 @@ def blind_test(
     strengths: Sequence[float],
     folds: int = 4,
     seed: int = 0,
+    blurs: Sequence[float] = (0.0,),
 ) -> list[BlindTest]:
     """The test of each of METHODS on `films`: patient, square [N, N] in 0..1, the generator's pictures [S, R, R].
 
     `strengths` [S] are those of the pictures, 0 among them. Each film that can be edited counts once untouched and once
     edited, by every method with the same strength. "pasted" is the generator's picture in place of the neighbourhood.
-    Raises InputError where too few films can be edited.
+    The networks see the pictures blurred by Gaussians of `blurs`, in sides; at all but the first, "native" alone is
+    tested. Raises InputError where too few films can be edited.
     """
     patients: list[str] = []
-    patches: dict[str, list[NDArray[np.float32]]] = {name: [] for name in ("untouched", *METHODS)}
+    tests = [(method, blur) for blur in blurs for method in (METHODS if blur == blurs[0] else METHODS[:1])]
+    patches: dict[tuple[str, float], list[NDArray[np.float32]]] = {
+        (name, blur): [] for name in ("untouched", *METHODS) for blur in blurs
+    }
     for number, (patient, film, pictures) in enumerate(films):
         strength = choose_strength(network, film, pictures, strengths, seed + number)
         if strength is None:
@@ -76,12 +82,19 @@ def blind_test(
             "additive": film + add_residual(film, pictures[index] - pictures[zero]),
             "pasted": paste(network, film, pictures[index]),
         }
-        taken = {name: border_patches(network, as_written(picture), seed + number) for name, picture in made.items()}
+        taken = {
+            (name, blur): border_patches(network, as_written(picture), seed + number, blur)
+            for name, picture in made.items()
+            for blur in blurs
+        }
         if all(part is not None for part in taken.values()):
             patients.append(patient)
-            for name, part in taken.items():
-                patches[name].append(np.asarray(part))
-    return [tell_apart(name, patches["untouched"], patches[name], patients, folds, seed) for name in METHODS]
+            for key, part in taken.items():
+                patches[key].append(np.asarray(part))
+    return [
+        tell_apart(method, patches["untouched", blur], patches[method, blur], patients, folds, seed, blur=blur)
+        for method, blur in tests
+    ]
 
 
 def as_written(picture: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -120,10 +133,12 @@ def paste(network: AnatomyNetwork, film: NDArray[np.float32], picture: NDArray[n
     return np.asarray(film + weight * (enlarge(picture, len(film)) - film), dtype=np.float32)
 
 
-def border_patches(network: AnatomyNetwork, picture: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32] | None:
+def border_patches(
+    network: AnatomyNetwork, picture: NDArray[np.float32], seed: int = 0, blur: float = 0.0
+) -> NDArray[np.float32] | None:
     """PATCHES patches [PATCHES, PATCH, PATCH] along the border of heart and lung, None where there is none.
 
-    Each is brought to mean 0 and standard deviation 1: tone does not tell.
+    They are blurred by a Gaussian of `blur` sides, and brought to mean 0 and standard deviation 1: tone does not tell.
     """
     side, half = len(picture), PATCH // 2
     small = torch.from_numpy(np.ascontiguousarray(reduce(picture, network.config.resolution)))[None, None]
@@ -132,6 +147,8 @@ def border_patches(network: AnatomyNetwork, picture: NDArray[np.float32], seed: 
     rows, columns = np.nonzero((mask == HEART) & ndimage.binary_dilation(lungs, iterations=4))
     if len(rows) == 0 or side < PATCH:
         return None
+    if blur:
+        picture = ndimage.gaussian_filter(picture, blur * side, mode="nearest")
     generator = np.random.default_rng(seed)
     order = np.argsort(np.arctan2(rows - rows.mean(), columns - columns.mean()))
     chosen = order[((np.arange(PATCHES) + generator.uniform(0, 1)) * len(order) / PATCHES).astype(int)]
@@ -151,6 +168,7 @@ def tell_apart(
     folds: int = 4,
     seed: int = 0,
     steps: int = STEPS,
+    blur: float = 0.0,
 ) -> BlindTest:
     """Train on the patches [PATCHES, PATCH, PATCH] of all films but one fold's, score that fold's films, fold by fold.
 
@@ -170,7 +188,7 @@ def tell_apart(
             scores[held] = [float(network(part[:, None]).mean()) for part in patches[held]]
     area = float(roc_auc(scores[None], positive[None])[0])
     low, high = auc_interval(scores, positive, both, seed=seed)
-    return BlindTest(method, len(patients), len(np.unique(groups)), area, low, high)
+    return BlindTest(method, len(patients), len(np.unique(groups)), area, low, high, blur)
 
 
 class PatchNetwork(nn.Module):
