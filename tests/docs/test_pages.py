@@ -20,7 +20,7 @@ NAMES = [str(page.relative_to(DOCS)) for page in PAGES]
 def tools(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     pytest.importorskip("mkdocs")
     monkeypatch.syspath_prepend(str(DOCS / "tools"))
-    names = ("result_tables", "command_pages", "hooks", "make_pictures", "derived_tables")
+    names = ("result_tables", "command_pages", "hooks", "make_pictures", "traffic_tables", "derived_tables")
     loaded = {name: importlib.import_module(name) for name in names}
     for name in names:
         monkeypatch.delitem(sys.modules, name)
@@ -88,8 +88,7 @@ def test_the_command_of_every_table_exists(tools: dict[str, ModuleType]) -> None
         scripts = re.findall(r"(?:examples|docs/tools)/\w+\.(?:py|sh)", command)
         assert all((ROOT / script).exists() for script in scripts), f"{path.stem}: {command}"
         first = re.match(r"cxredit ([\w-]+)", command)
-        counted = command == "derived" and path.stem.endswith("-traffic")
-        assert scripts or counted or (first and first[1] in known), f"{path.stem}: {command}"
+        assert scripts or (first and first[1] in known), f"{path.stem}: {command}"
 
 
 def test_a_markdown_table_becomes_the_rows_of_a_measured_one(tools: dict[str, ModuleType], tmp_path: Path) -> None:
@@ -111,7 +110,20 @@ def test_derived_tables_are_those_of_the_networks_as_they_are(tools: dict[str, M
     for path in tmp_path.iterdir():
         made, kept = (tools["result_tables"].read_table(path.stem, folder) for folder in (tmp_path, TABLES))
         assert made.rows == kept.rows, path.stem
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_traffic_is_counted_where_values_move(tools: dict[str, ModuleType]) -> None:
+    import torch
+
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        return (x.view(2, 8) + 1)[:, ::2] * 2  # the sum reads 16 values and writes 16, the product 8 and 8
+
+    x = torch.empty(16, device="meta")
+    forward, backward = (tools["traffic_tables"].__dict__[name] for name in ("forward", "backward"))
+    assert forward(twice, x) == (16 / 16 + 8 / 16, (32 + 16) / 16)
+    # The gradient of a product reads the other's values and its own, for each of two factors.
+    assert backward(torch.mul, x, torch.empty(16, device="meta")) == (2 + 1 + 1, 6)
 
 
 def test_the_reference_has_every_command_and_option(tools: dict[str, ModuleType]) -> None:
