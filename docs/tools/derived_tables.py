@@ -75,15 +75,12 @@ def arithmetic_table() -> ResultTable:
                 total[1] += values
     for resolution, found in layers.items():
         channels = f"{found[0][1]}" if found[0][1] == found[0][2] else f"{found[0][1]} -> {found[0][2]}, {found[1][2]}"
-        operations, values = ([each[place] for each in found] for place in (3, 4))
-        ratios = [f"{float(f'{a / (b * BF16):.2g}'):.0f}" for a, b in zip(operations, values, strict=True)]
+        ratios = [f"{float(f'{each[3] / (each[4] * BF16):.2g}'):.0f}" for each in found]
         name = f"{resolution}x{resolution} {', '.join(each[0] for each in found)}"
-        giga, mega = (
-            ", ".join(f"{value / unit:.2f}" for value in part) for part, unit in ((operations, 1e9), (values, 1e6))
-        )
+        giga, mega = (", ".join(f"{each[place] / unit:.2f}" for each in found) for place, unit in ((3, 1e9), (4, 1e6)))
         rows.append([name, channels, giga, mega, ", ".join(ratios) + (", without weights" if resolution == 4 else "")])
-    for side, (operations, values) in sums.items():
-        rows.append([f"all, {side}x{side}", "", f"{operations / 1e9:.1f}", f"{values / 1e6:.1f}", ""])
+    for side, (all_operations, all_values) in sums.items():
+        rows.append([f"all, {side}x{side}", "", f"{all_operations / 1e9:.1f}", f"{all_values / 1e6:.1f}", ""])
     columns = ["layer", "channels", "GFLOP", "values in and out, millions", "operations a byte (bf16)"]
     what = "Arithmetic of one picture; derived from the architecture."
     return ResultTable(what, "Channel base 16384.", "", __version__, COMMAND, columns, rows)

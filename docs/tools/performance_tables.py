@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ class Results:
         self.rows: dict[tuple[str, str, bool], dict[str, dict[str, Any]]] = {}
         self.trainings: dict[str, dict[str, Any]] = {}  # by batch, channel base and precision
         self.devices: set[str] = set()
+        self.bases: set[int] = set()  # channel bases of what is no training
+        self.limits: set[tuple[float, float]] = set()  # copies in bytes/s, matrix products in operations/s
         self.on_card = False
         self.compared: dict[str, Any] | None = None
         for path in sorted(folder.glob("*.json")):
@@ -59,6 +62,7 @@ class Results:
         """Take in what one run of `cxredit bench` measured."""
         self.on_card |= OWN_DTYPE in document["reference"]
         self.devices.add(f"{document['device']}, torch {document['torch']}.")
+        self.limits |= {(document["copy_bandwidth"], peak) for peak in document["matrix_peak"].values()}
         settings = document["settings"]
         images = f"{settings['batch']} x {settings['resolution']}x{settings['resolution']}"
         if NO_PATH_LENGTH in stem:
@@ -69,6 +73,8 @@ class Results:
             self.rows.setdefault(key, {})[precision] = result
             if result["name"] == TRAINING:
                 self.trainings[f"{settings['batch']}, {settings['channel_base']}, {precision}"] = result
+            else:
+                self.bases.add(settings["channel_base"])
 
     def chosen(self, whole: bool, same_process: bool) -> Iterator[tuple[str, str, dict[str, dict[str, Any]]]]:
         """Whole pieces of work or single operations, with the reference in the one or the other kind of process."""
@@ -145,7 +151,11 @@ def card_tables(results: Results) -> Iterator[tuple[str, ResultTable]]:
         "The share is of the copy bandwidth, or of the matrix peak for what is mostly matrix products."
     )
     rows = [[card_name(works), *place, *card_cells(works)] for (_, *place), works in found.items()]
-    yield "gpu", results.table(what, columns, rows)
+    copies, products = (max((limit[place] for limit in results.limits), default=0) for place in (0, 1))
+    limits = f"Copies at {copies / 1e9:,.0f} GB/s, matrix products at {products / 1e12:,.0f} TFLOP/s."
+    table = results.table(what, columns, rows)
+    bases = ", ".join(map(str, sorted(results.bases)))
+    yield "gpu", replace(table, data=f"{table.data} Channel base {bases}. {limits}")
     parts = ("plain", "with path length", "with path length and R1")
     rows = [
         [name, *(milliseconds(result["parts"][part]["median_s"]) for part in parts), f"{result['img_per_s']:.3g}"]

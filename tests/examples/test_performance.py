@@ -92,6 +92,7 @@ def test_one_command_measures_what_is_missing_and_tabulates_all(tmp_path: Path) 
     result |= {"ratio": 2.0, "img_per_s": 16.0, "bandwidth_share": 0.25, "peak_share": None}
     settings = {"resolution": 64, "batch": 8, "channel_base": 16384, "channel_max": 512}
     document = {"device": "a processor", "torch": "2", "reference": "r", "settings": settings, "results": [result]}
+    document |= {"copy_bandwidth": 1e10, "matrix_peak": {"float32": 1e11}}
     stand_in = tmp_path / "bench"
     stand_in.write_text(f"#!/bin/sh\necho \"$@\" >>{tmp_path}/calls\ncat <<'E'\n{json.dumps(document)}\nE\n")
     stand_in.chmod(0o755)
@@ -191,4 +192,6 @@ def test_what_the_first_minutes_on_a_gpu_left_becomes_tables(tmp_path: Path) -> 
     }
     assert {table["command"] for table in made.values()} == {"examples/first_gpu.sh"}
     assert made["gpu-inversion"]["model"] == "a model [0123456789abcdef]"
+    limits = "Channel base 64. Copies at 4,000 GB/s, matrix products at 700 TFLOP/s."
+    assert made["gpu"]["data"] == f"a graphics card, torch 2.11. {limits}"
     assert "hybrid, W+, 150 steps; a graphics card" in made["gpu-inversion"]["data"]
