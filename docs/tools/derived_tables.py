@@ -77,7 +77,10 @@ def arithmetic_table() -> ResultTable:
         channels = f"{found[0][1]}" if found[0][1] == found[0][2] else f"{found[0][1]} -> {found[0][2]}, {found[1][2]}"
         ratios = [f"{float(f'{each[3] / (each[4] * BF16):.2g}'):.0f}" for each in found]
         name = f"{resolution}x{resolution} {', '.join(each[0] for each in found)}"
-        giga, mega = (", ".join(f"{each[place] / unit:.2f}" for each in found) for place, unit in ((3, 1e9), (4, 1e6)))
+        giga, mega = (
+            ", ".join(f"{value:.2f}" for value in column)
+            for column in ([each[3] / 1e9 for each in found], [each[4] / 1e6 for each in found])
+        )
         rows.append([name, channels, giga, mega, ", ".join(ratios) + (", without weights" if resolution == 4 else "")])
     for side, (all_operations, all_values) in sums.items():
         rows.append([f"all, {side}x{side}", "", f"{all_operations / 1e9:.1f}", f"{all_values / 1e6:.1f}", ""])
