@@ -94,7 +94,7 @@ def kind_of(option: Any) -> str:
 def default_of(option: Any) -> str:
     """The default as it would be typed, or nothing."""
     value = option.default
-    if value is None or value is False or value == () or value == [] or callable(value):
+    if value is None or value is False or value in ((), [], "") or callable(value):
         return ""
     return "on" if value is True else f"`{getattr(value, 'value', value)}`"
 

@@ -138,6 +138,7 @@ def test_the_reference_has_every_command_and_option(tools: dict[str, ModuleType]
     )
     assert {"apply", "direction calibrate", "import"} <= set(found)
     assert "whole number, 0 to 4294967295" in page
+    assert "``" not in page.replace("```", "")  # a default that is nothing
     for name, command in found.items():
         section = page.partition(f"### {name} {{")[2].partition("\n### ")[0]
         for parameter in command.params:
