@@ -70,6 +70,12 @@ def test_a_name_that_does_not_exist_ends_the_build(tools: dict[str, ModuleType])
             tools["hooks"].filled(f"{{{{ {wrong} }}}}")
 
 
+def test_an_option_is_not_broken_after_its_hyphens(tools: dict[str, ModuleType]) -> None:
+    html = '<p>a--b <code>apply --target-ctr 0.5</code> <a id="x--y">c</a></p>'
+    whole = '<code>apply <span class="option">--target-ctr</span> 0.5</code>'
+    assert tools["hooks"].kept_whole(html) == html.replace("<code>apply --target-ctr 0.5</code>", whole)
+
+
 def test_every_measured_table_is_shown_and_says_what_it_is(tools: dict[str, ModuleType]) -> None:
     pages = "".join(page.read_text() for page in PAGES)
     for path in TABLES.glob("*.json"):
