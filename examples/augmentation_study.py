@@ -13,7 +13,7 @@ positives of the split `train`, five times each, in these ways:
     edits of both classes            as before, and half of the negatives are edits too, towards a smaller heart: an
                                      edit's traces then tell nothing (films), or the same (generator's pictures)
 
-All networks see the same healthy patients. They are asked about patients that none of them has seen: all positives
+All networks see the same healthy patients. They are tested on patients that none of them has seen: all positives
 that are left, and healthy ones set aside. The generator has seen these patients' films, but no labels; those of the
 split `val` and of --unseen datasets are new to it as well, and stand in a table of their own.
 
@@ -197,7 +197,7 @@ def main() -> None:
         np.concatenate([np.array(some.patient_ids)[rows] for some, rows in new]),
         np.concatenate([some.has_label(arguments.positive)[rows] for some, rows in new]),
     )
-    counts = [["healthy films to learn from", *count(patients[roles.healthy])]]
+    counts = [["healthy films for training", *count(patients[roles.healthy])]]
     for some, name in zip(edits.values(), ("edits of films", "generator's pictures"), strict=True):
         counts.append([f"conferred, {name}", *count(np.array(some.patient_ids)[some.has_label(arguments.positive)])])
     ratio, names = ratios(dataset, tested, work / "ratio.npz"), [arm.name for arm in ARMS]
@@ -413,7 +413,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--output", "-o", type=Path, default=Path("augmentation"))
-    parser.add_argument("--unseen", type=Path, action="append", default=[], help="a dataset that nothing has seen")
+    parser.add_argument("--unseen", type=Path, action="append", default=[], help="a dataset that no network has seen")
     parser.add_argument("--positive", default="Cardiomegaly")
     parser.add_argument("--negative", default="No Finding")
     parser.add_argument("--view", default="PA")

@@ -37,7 +37,7 @@ class Answer:
 
     met: NDArray[np.int64]  # which of the known films are of patients that it learnt from
     known: NDArray[np.float64]  # log-odds of the known films [N]
-    unseen: NDArray[np.float64]  # of those that nothing has seen
+    unseen: NDArray[np.float64]  # of those that no network has seen
     control: NDArray[np.float64]  # of edits towards a smaller heart
     originals: NDArray[np.float64]  # of the films that these are edits of
 
@@ -123,17 +123,17 @@ def tables(
     main.append(["cardiothoracic ratio alone", alone, *["-"] * (len(sizes) - 1)])
     known_counts, new_counts = known.counts(), unseen.counts()
     listed = [
-        ["real positives, to learn from or to be asked about", *known_counts[0]],
-        ["healthy films to be asked about", *known_counts[1]],
+        ["real positives, for training or for the test", *known_counts[0]],
+        ["healthy films for the test", *known_counts[1]],
         *map(list, counts),
-        ["real positives that nothing has seen", *new_counts[0]],
-        ["healthy films that nothing has seen", *new_counts[1]],
+        ["real positives that no network has seen", *new_counts[0]],
+        ["healthy films that no network has seen", *new_counts[1]],
     ]
     head = ["", *(f"{size} real positives" for size in sizes)]
     made = (
         ("AUC", table(main, head)),
         (f"Change of the AUC from: {base}", table([row for row in gains if row[0] != base], head)),
-        ("Patients that nothing has seen", table(new, head)),
+        ("Patients that no network has seen", table(new, head)),
         ("Edits towards a smaller heart against their films", table(traces, head)),
         ("Films", table(listed, ["", "films", "patients"])),
     )

@@ -19,7 +19,7 @@ CODES, DIMENSIONS = 350, 512
 
 
 def random_cohort(positives: int, seed: int, codes: int = CODES) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Codes of a normal distribution, labels that know nothing of them, and one patient for each code."""
+    """Codes of a normal distribution, labels drawn at random, and one patient for each code."""
     rng = np.random.default_rng(seed)
     return (
         rng.standard_normal((codes, DIMENSIONS)),

@@ -402,7 +402,7 @@ def _print_goal(report: "ApplyReport", limit: float) -> None:
     for row in report.missed[:SHOWN]:
         near = f"the nearest within a strength of {limit:g} that keeps a plausible chest is {row['ctr']}"
         if row["carried"]:  # the border could not be moved as far
-            near = f"the film itself came to {row['ctr']}"
+            near = f"the film itself came to {row['ctr'] or 'outlines that cannot be right'}"
         asked = f"{row['source']}: asked for a CTR of {row['target_ctr']}, {near} at {row['strength']}"
         stderr.print(asked, markup=False)
     if len(report.missed) > SHOWN:

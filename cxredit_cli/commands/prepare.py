@@ -102,7 +102,7 @@ def command(
     else:
         _print(report, options.resolution, skipped)
         if suspects is not None:
-            stdout.print(f"{suspects}: {len(door.suspects)} images that do not look right", markup=False)
+            stdout.print(f"{suspects}: what does not look right ({len(door.suspects)})", markup=False)
     say_suspects(door.suspects)
     if report.unreadable_count:
         for name, reason in report.unreadable[:NAMED_AT_END]:
@@ -181,7 +181,7 @@ def _print(report: "Report", resolution: int, skipped: Path | None) -> None:
     for split, count in report.splits.items():
         say(f"  {split:5} {count['images']:>8,} images of {count['patients']:,} patients")
     if report.skipped:
-        say(f"  skipped {sum(report.skipped.values()):,} images, listed in {skipped}")
+        say(f"  skipped {sum(report.skipped.values()):>6,}, listed in {skipped}")
         stdout.print(_skipped_table(report))
     if report.rows_without_image:
         say(f"  {report.rows_without_image:,} rows of the label table have no image here")

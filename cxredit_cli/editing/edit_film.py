@@ -80,15 +80,12 @@ def edit_film(
     evidence = Evidence.of(anatomy, masks, strengths, float(found.certainty[0]))
     unusable = evidence.unusable()
     if kind == "tone":
+        still = np.zeros_like(film)
+        changes = [add_residual(film, pictures[strengths.index(s)] - pictures[zero]) if s else still for s in wanted]
+        measured = measure_films(network, [film + change for change in changes]).ctr
         edits = [
-            CarriedEdit(
-                s,
-                add_residual(film, pictures[strengths.index(s)] - pictures[zero]) if s else np.zeros_like(film),
-                np.nan,
-                evidence.generated(s),
-                "" if not s else unusable,
-            )
-            for s in wanted
+            CarriedEdit(s, change, float(ctr), evidence.generated(s), unusable if s else "")
+            for s, change, ctr in zip(wanted, changes, measured, strict=True)
         ]
         return FilmEdits(edits, kind, evidence.film_ctr, evidence.reconstruction_ctr)
     if unusable:

@@ -49,7 +49,9 @@ class Goal:
         return {f"{target:g}" for target in self.targets} <= {part for cell in cells for part in cell.split("|")}
 
     def is_reached_in(self, row: Mapping[str, str]) -> bool:
-        """Whether the CTR of a row of the manifest is within the tolerance of all its targets, as rounded there."""
+        """Whether a row of the manifest has a CTR, within the tolerance of all its targets, as rounded there."""
+        if not row["ctr"]:
+            return False
         away = max(abs(float(row["ctr"]) - float(target)) for target in row["target_ctr"].split("|"))
         return away <= self.tolerance + 6e-5
 

@@ -87,14 +87,14 @@ def kind_of(option: Any) -> str:
     kind = KINDS.get(inner.__name__, inner.__name__)
     low, high = option.min, option.max
     if low is not None:
-        kind += f", at least {low:g}" if high is None else f", {low:g} to {high:g}"
+        kind += f", at least {low:.12g}" if high is None else f", {low:.12g} to {high:.12g}"
     return f"{kind}; repeatable" if get_origin(annotation) is list else kind
 
 
 def default_of(option: Any) -> str:
     """The default as it would be typed, or nothing."""
     value = option.default
-    if value is None or value is False or value == () or value == [] or callable(value):
+    if value is None or value is False or value in ((), [], "") or callable(value):
         return ""
     return "on" if value is True else f"`{getattr(value, 'value', value)}`"
 

@@ -1,4 +1,4 @@
-"""Write the tables of the documents that follow from the architecture: arithmetic, and what many GPUs should bring.
+"""Write the tables of the documents that follow from shapes: arithmetic, traffic, and what many GPUs should bring.
 
 python docs/tools/derived_tables.py docs/results/tables
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from result_tables import ResultTable, read_table, write_table
+from traffic_tables import kernels_table, operations_table
 
 from cxredit_cli import __version__
 from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfig
@@ -21,19 +22,17 @@ SIDE = 128  # of the synthesis whose layers are listed
 BF16 = 2  # bytes of a value
 RATE, WITHIN, BETWEEN = 100e12, 200e9, 100e9  # FLOP/s of a GPU in training; bytes/s in a machine, and between machines
 GPUS_OF_A_MACHINE = 8
-GRADIENTS_G, GRADIENTS_D = (
-    1.25,
-    1.0625,
-)  # sent in an iteration on average: with path length every 4th, with R1 every 16th
+# Sent in an iteration on average: with path length every 4th, with R1 every 16th.
+GRADIENTS_G, GRADIENTS_D = 1.25, 1.0625
 PASSES_G, PASSES_D = 4.75, 8.4  # of a forward pass of either network that an image costs in an iteration
-RUNS = (
+RUNS = (  # side, GPUs, batch
     (256, 8, 256),
     (256, 64, 2048),
     (256, 8, 64),
     (1024, 8, 64),
     (1024, 64, 512),
     (1024, 8, 32),
-)  # side, GPUs, batch
+)
 
 
 def convolutions(config: GeneratorConfig | DiscriminatorConfig) -> Iterator[tuple[int, str, int, int, int]]:
@@ -76,15 +75,15 @@ def arithmetic_table() -> ResultTable:
                 total[1] += values
     for resolution, found in layers.items():
         channels = f"{found[0][1]}" if found[0][1] == found[0][2] else f"{found[0][1]} -> {found[0][2]}, {found[1][2]}"
-        operations, values = ([each[place] for each in found] for place in (3, 4))
-        ratios = [f"{float(f'{a / (b * BF16):.2g}'):.0f}" for a, b in zip(operations, values, strict=True)]
+        ratios = [f"{float(f'{each[3] / (each[4] * BF16):.2g}'):.0f}" for each in found]
         name = f"{resolution}x{resolution} {', '.join(each[0] for each in found)}"
         giga, mega = (
-            ", ".join(f"{value / unit:.2f}" for value in part) for part, unit in ((operations, 1e9), (values, 1e6))
+            ", ".join(f"{value:.2f}" for value in column)
+            for column in ([each[3] / 1e9 for each in found], [each[4] / 1e6 for each in found])
         )
         rows.append([name, channels, giga, mega, ", ".join(ratios) + (", without weights" if resolution == 4 else "")])
-    for side, (operations, values) in sums.items():
-        rows.append([f"all, {side}x{side}", "", f"{operations / 1e9:.1f}", f"{values / 1e6:.1f}", ""])
+    for side, (all_operations, all_values) in sums.items():
+        rows.append([f"all, {side}x{side}", "", f"{all_operations / 1e9:.1f}", f"{all_values / 1e6:.1f}", ""])
     columns = ["layer", "channels", "GFLOP", "values in and out, millions", "operations a byte (bf16)"]
     what = "Arithmetic of one picture; derived from the architecture."
     return ResultTable(what, "Channel base 16384.", "", __version__, COMMAND, columns, rows)
@@ -146,11 +145,13 @@ def speed_table() -> ResultTable:
 
 
 def main(tables: Path) -> None:
-    """Write the three tables, and print them."""
+    """Write the tables, and print them."""
     made = {
         "synthesis-arithmetic": arithmetic_table(),
         "scaling-weights": weights_table(),
         "scaling-speed": speed_table(),
+        "operations-traffic": operations_table(COMMAND),
+        "kernels-traffic": kernels_table(COMMAND),
     }
     for name, table in made.items():
         write_table(name, table, tables)

@@ -19,6 +19,8 @@ from cxredit_cli.storage.models import BUNDLED
 
 # "{#" begins an anchor in Markdown, so it must not begin a comment of the template.
 TEMPLATES = Environment(undefined=StrictUndefined, comment_start_string="{##", comment_end_string="##}")
+CODE = re.compile(r"<code\b.*?</code>", re.DOTALL)
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -30,6 +32,16 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Fill in what the page takes from the measured tables and the bundled model."""
     return filled(markdown)
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Keep the names of options whole where a line ends."""
+    return kept_whole(html)
+
+
+def kept_whole(html: str) -> str:
+    """A page whose options, in what is set as code, do not break after their hyphens."""
+    return CODE.sub(lambda code: OPTION.sub(r'<span class="option">\g<0></span>', code[0]), html)
 
 
 def filled(markdown: str) -> str:

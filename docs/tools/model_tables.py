@@ -151,7 +151,7 @@ def rise_table(measured: Measured, dose: dict[str, Any]) -> ResultTable:
         if judged:
             name = f"log-odds, largest of random directions, {null['kind']}"
             rows.append([name, f"{null['classifier']['largest']:.2f}"])
-    what = "Where the mean CTR has risen, and what is left of it over patients."
+    what = "Read off the same edits: changes where the mean CTR has risen, shares of patients, and random directions."
     return measured.table(what, scans_of(measured, dose, dose["used"]), ["figure", "value"], rows)
 
 
@@ -218,7 +218,7 @@ def direction_tables(measured: Measured) -> Iterator[tuple[str, ResultTable]]:
         cosines = cosine_table([(path, read_direction(path)) for path in paths]).tolist()
         rows = [[name, *(f"{c:.2f}" for c in row)] for name, row in zip(named, cosines, strict=True)]
         what = "Cosines of the directions; two random ones have 0.04."
-        data = "The directions of the table of what each does."
+        data = "The directions that are compared above."
         yield "directions-cosines", measured.table(what, data, ["direction", *named], rows)
 
 

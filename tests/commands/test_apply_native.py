@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from cxredit_cli.editing import find_films as find_films_module
 from cxredit_cli.editing.find_films import find_films
 from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.radiographs.sources import Source
+from cxredit_cli.storage.directions import read_direction, write_direction
+from cxredit_cli.storage.models import BUNDLED
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "data" / "00000018_000.png"
 QUICK = ("--steps", "60")
@@ -193,6 +196,18 @@ def test_a_ratio_is_reported_from_the_films_own(run, film: np.ndarray) -> None:
     assert result.exit_code == 0, result.output
     (row,) = manifest()
     assert row["film_ctr"] != row["reconstruction_ctr"]
+    assert f"CTR {row['film_ctr']} to {row['ctr']}" in result.stdout
+
+
+def test_a_ratio_along_a_direction_that_adds_tone_is_that_of_the_film(run, film: np.ndarray) -> None:
+    bundled = read_direction(BUNDLED / "directions" / "cardiomegaly.h5")
+    carried = {**bundled.calibration["carried"], "kind": "tone"}
+    write_direction(Path("tone.h5"), replace(bundled, calibration={**bundled.calibration, "carried": carried}))
+    result = run("film.png", "--direction", "tone.h5", "--target-ctr", 0.5, "--method", "encoder")
+    assert result.exit_code == 0, result.output
+    (row,) = manifest()
+    assert row["carried"] == "tone"
+    assert float(row["ctr"]) == pytest.approx(0.5, abs=0.05)
     assert f"CTR {row['film_ctr']} to {row['ctr']}" in result.stdout
 
 

@@ -17,6 +17,7 @@ from cxredit_cli.commands.console import stderr
 from cxredit_cli.editing import goals
 from cxredit_cli.editing.edit_run import ApplyReport
 from cxredit_cli.latent.random_codes import random_codes
+from cxredit_cli.storage.anatomy_network import load_anatomy
 from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 from cxredit_cli.storage.directions import Direction, read_direction, write_direction
 from cxredit_cli.storage.models import BUNDLED, Model, load_model
@@ -105,10 +106,21 @@ def test_each_image_gets_the_strength_that_it_needs(run, model: Model, codes: to
 
 def test_a_film_that_missed_its_target_is_not_told_of_a_limit() -> None:
     row = {"source": "a.png", "target_ctr": "0.55", "ctr": "0.5401", "strength": "1.87"}
-    for carried, words in (("border", "the film itself came to 0.5401 at 1.87"), ("", "within a strength of 14")):
+    for change, words in (
+        ({"carried": "border"}, "the film itself came to 0.5401 at 1.87"),
+        ({"carried": ""}, "within a strength of 14"),
+        ({"carried": "tone", "ctr": ""}, "the film itself came to outlines that cannot be right at 1.87"),
+    ):
         with stderr.capture() as shown:
-            _print_goal(ApplyReport(missed=[{**row, "carried": carried}]), 14)
+            _print_goal(ApplyReport(missed=[{**row, **change}]), 14)
         assert words in " ".join(shown.get().split())
+
+
+def test_a_ratio_that_is_not_known_is_not_reached() -> None:
+    goal = goals.Goal((0.55,), load_anatomy(), 0.01, 14)
+    assert goal.is_reached_in({"ctr": "0.5540", "target_ctr": "0.55"})
+    assert not goal.is_reached_in({"ctr": "0.5540", "target_ctr": "0.54|0.55"})
+    assert not goal.is_reached_in({"ctr": "", "target_ctr": "0.55"})
 
 
 def test_several_targets_limits_and_running_again(run, model: Model, codes: torch.Tensor) -> None:

@@ -1,4 +1,5 @@
-"""Every shell block of Start and Tutorials, typed as it is printed, in a folder with a few small films."""
+"""Every shell block of Start and Tutorials, typed as it is printed, in a folder with a few small films; those of the
+other pages are understood by the program as they are printed."""
 
 import os
 import re
@@ -21,6 +22,11 @@ from cxredit_cli.app import app
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*(DOCS / "start").glob("*.md"), *(DOCS / "tutorials").glob("*.md")])
+OTHER_PAGES = [
+    str(page.relative_to(DOCS))
+    for page in sorted(DOCS.rglob("*.md"))
+    if page not in PAGES and re.search(r"^(?:```bash|    cxredit )", page.read_text(), re.MULTILINE)
+]
 BLOCK = re.compile(r"(?:<!-- ([^>]*) -->\n)?```(bash|python)\n(.*?)```", re.DOTALL)
 SHELL = re.compile(r"&&|[|;<>$`]|^(?!cxredit )")
 ROOT_COMMAND: Any = get_command(app)
@@ -131,6 +137,22 @@ def test_readme_is_understood() -> None:
     assert len(typed) >= 8
     for part in typed:
         check_parses(part)
+
+
+def calls(line: str) -> str | None:
+    """What a line asks of cxredit, also by torchrun; None for other programs. The scripts that it names exist."""
+    assert all((ROOT / script).exists() for script in re.findall(r"examples/\w+\.\w+", line)), line
+    words = re.sub(r"^torchrun .*-m cxredit_cli ", "cxredit ", line)
+    return words if words.startswith("cxredit ") else None
+
+
+@pytest.mark.parametrize("name", OTHER_PAGES)
+def test_lines_of_the_other_pages_are_understood(name: str) -> None:
+    assert "\n    cxredit " not in (DOCS / name).read_text()  # a block that says what it is: ```bash
+    for block in blocks(DOCS / name):
+        for line in block.lines:
+            if typed := calls(line):
+                check_parses(typed)
 
 
 def test_start(desk: Path) -> None:

@@ -20,7 +20,7 @@ NAMES = [str(page.relative_to(DOCS)) for page in PAGES]
 def tools(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     pytest.importorskip("mkdocs")
     monkeypatch.syspath_prepend(str(DOCS / "tools"))
-    names = ("result_tables", "command_pages", "hooks", "make_pictures", "derived_tables")
+    names = ("result_tables", "command_pages", "hooks", "make_pictures", "traffic_tables", "derived_tables")
     loaded = {name: importlib.import_module(name) for name in names}
     for name in names:
         monkeypatch.delitem(sys.modules, name)
@@ -70,6 +70,12 @@ def test_a_name_that_does_not_exist_ends_the_build(tools: dict[str, ModuleType])
             tools["hooks"].filled(f"{{{{ {wrong} }}}}")
 
 
+def test_an_option_is_not_broken_after_its_hyphens(tools: dict[str, ModuleType]) -> None:
+    html = '<p>a--b <code>apply --target-ctr 0.5</code> <a id="x--y">c</a></p>'
+    whole = '<code>apply <span class="option">--target-ctr</span> 0.5</code>'
+    assert tools["hooks"].kept_whole(html) == html.replace("<code>apply --target-ctr 0.5</code>", whole)
+
+
 def test_every_measured_table_is_shown_and_says_what_it_is(tools: dict[str, ModuleType]) -> None:
     pages = "".join(page.read_text() for page in PAGES)
     for path in TABLES.glob("*.json"):
@@ -88,8 +94,7 @@ def test_the_command_of_every_table_exists(tools: dict[str, ModuleType]) -> None
         scripts = re.findall(r"(?:examples|docs/tools)/\w+\.(?:py|sh)", command)
         assert all((ROOT / script).exists() for script in scripts), f"{path.stem}: {command}"
         first = re.match(r"cxredit ([\w-]+)", command)
-        counted = command == "derived" and path.stem.endswith("-traffic")
-        assert scripts or counted or (first and first[1] in known), f"{path.stem}: {command}"
+        assert scripts or (first and first[1] in known), f"{path.stem}: {command}"
 
 
 def test_a_markdown_table_becomes_the_rows_of_a_measured_one(tools: dict[str, ModuleType], tmp_path: Path) -> None:
@@ -111,7 +116,20 @@ def test_derived_tables_are_those_of_the_networks_as_they_are(tools: dict[str, M
     for path in tmp_path.iterdir():
         made, kept = (tools["result_tables"].read_table(path.stem, folder) for folder in (tmp_path, TABLES))
         assert made.rows == kept.rows, path.stem
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_traffic_is_counted_where_values_move(tools: dict[str, ModuleType]) -> None:
+    import torch
+
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        return (x.view(2, 8) + 1)[:, ::2] * 2  # the sum reads 16 values and writes 16, the product 8 and 8
+
+    x = torch.empty(16, device="meta")
+    forward, backward = (tools["traffic_tables"].__dict__[name] for name in ("forward", "backward"))
+    assert forward(twice, x) == (16 / 16 + 8 / 16, (32 + 16) / 16)
+    # The gradient of a product reads the other's values and its own, for each of two factors.
+    assert backward(torch.mul, x, torch.empty(16, device="meta")) == (2 + 1 + 1, 6)
 
 
 def test_the_reference_has_every_command_and_option(tools: dict[str, ModuleType]) -> None:
@@ -125,6 +143,8 @@ def test_the_reference_has_every_command_and_option(tools: dict[str, ModuleType]
         pair for name, command in root.commands.items() for pair in tools["command_pages"].leaves(command, name)
     )
     assert {"apply", "direction calibrate", "import"} <= set(found)
+    assert "whole number, 0 to 4294967295" in page
+    assert "``" not in page.replace("```", "")  # a default that is nothing
     for name, command in found.items():
         section = page.partition(f"### {name} {{")[2].partition("\n### ")[0]
         for parameter in command.params:

@@ -348,7 +348,9 @@ def test_a_real_film_is_edited_as_its_pictures_are(network: AnatomyNetwork) -> N
     # What changes tone is added, smoothly.
     brighter = pictures[2] + np.array(strengths, dtype=np.float32)[:, None, None] / 60
     tone = edit_film(network, film, brighter, strengths, [3.0], "tone")
-    assert np.median(tone.edits[0].change) == pytest.approx(0.05, abs=0.005)
+    (added,) = tone.edits
+    assert np.median(added.change) == pytest.approx(0.05, abs=0.005)
+    assert added.ctr == pytest.approx(measure_films(network, [film + added.change]).ctr[0])
 
 
 @given(st.integers(0, 2**32 - 1))

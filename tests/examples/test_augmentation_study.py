@@ -67,7 +67,7 @@ def test_from_a_dataset_to_its_tables(desk: Path) -> None:
     areas = {row[0]: row[1:] for row in found[0][1]}
     assert areas["nothing added"][0] == "-"
     assert re.fullmatch(r"[01]\.\d{3} \([01]\.\d{3} to [01]\.\d{3}\)", areas["edits of films"][1])
-    assert found[4][1][1] == ["healthy films to be asked about", "1", "1"]
+    assert found[4][1][1] == ["healthy films for the test", "1", "1"]
     with Image.open(work / "shown.png") as shown_picture:
         assert shown_picture.height == 5 * 128
         assert np.asarray(shown_picture).std() > 20

@@ -5,9 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from cxredit_cli.benchmarks.run_cases import BenchReport, Result
+from cxredit_cli.storage.codes import CodesHeader, CodesWriter
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -87,6 +92,7 @@ def test_one_command_measures_what_is_missing_and_tabulates_all(tmp_path: Path) 
     result |= {"ratio": 2.0, "img_per_s": 16.0, "bandwidth_share": 0.25, "peak_share": None}
     settings = {"resolution": 64, "batch": 8, "channel_base": 16384, "channel_max": 512}
     document = {"device": "a processor", "torch": "2", "reference": "r", "settings": settings, "results": [result]}
+    document |= {"copy_bandwidth": 1e10, "matrix_peak": {"float32": 1e11}}
     stand_in = tmp_path / "bench"
     stand_in.write_text(f"#!/bin/sh\necho \"$@\" >>{tmp_path}/calls\ncat <<'E'\n{json.dumps(document)}\nE\n")
     stand_in.chmod(0o755)
@@ -137,6 +143,7 @@ def test_the_first_minutes_on_a_gpu_go_on_after_a_stage_that_fails_or_takes_too_
         "convolution",
         "inversion-step",
         "training-iteration",
+        "training-iteration-of-small-networks",
         "films",
         "training",
     ]
@@ -146,3 +153,45 @@ def test_the_first_minutes_on_a_gpu_go_on_after_a_stage_that_fails_or_takes_too_
     assert "--init-from old model" in training
     minutes = float(training.split("--minutes ")[1])
     assert 14 < minutes < 14.7
+
+
+def bench_result(name: str, seconds: float, bandwidth: float | None) -> Result:
+    """One row of `cxredit bench`, beside a textbook form that takes 8 ms."""
+    ratio = 0.008 / seconds
+    return Result(name, "float16", [2, 4, 16, 16], seconds, 0.008, ratio, 230.4, 0.0, None, bandwidth, None, None)
+
+
+def test_what_the_first_minutes_on_a_gpu_left_becomes_tables(tmp_path: Path) -> None:
+    seconds = {"plain": 0.1, "with path length": 0.2, "with path length and R1": 0.3}
+    parts = {part: {"share": 0.5, "median_s": took, "reference_s": 1.0} for part, took in seconds.items()}
+    for file, *results in (
+        ("activation", bench_result("bias_act", 0.002, 0.82), bench_result("bias_act_forward_backward", 0.004, 0.41)),
+        ("training-iteration", replace(bench_result("training_iteration", 0.1, None), peak_share=0.5, parts=parts)),
+    ):
+        settings = {"resolution": 16, "batch": 2, "channel_base": 64, "channel_max": 512}
+        reference = "textbook form in the dtype of the fast path, in the same process"
+        report = BenchReport("a graphics card", 1, "2.11", reference, 4e12, {"float16": 7e14}, dict(settings), results)
+        (tmp_path / f"{file}.json").write_text(json.dumps(asdict(report)))
+    (tmp_path / "synthesis.json").touch()  # of a stage that was stopped
+    (tmp_path / "summary.txt").write_text(
+        "synthesis: stopped at its limit of 40 s after 40.1 s\nfilms: done after 21.5 s\n"
+    )
+    header = CodesHeader("0123456789abcdef", "hybrid", "w+", 2, 3, 8, steps=150, model="a model")
+    with CodesWriter(tmp_path / "codes.h5", header) as writer:
+        for psnr, ssim in ((30.0, 0.8), (32.2, 0.9)):
+            found, original = np.array([[psnr], [ssim]], np.float32), np.zeros((1, 8, 8), np.uint8)
+            writer.append([f"film of {psnr}"], np.zeros((1, 2, 3), np.float32), found[0], found[1], original)
+
+    done = run(sys.executable, EXAMPLES.parent / "docs/tools/performance_tables.py", tmp_path, tmp_path / "tables")
+    assert done.returncode == 0, done.stderr
+    made = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "tables").iterdir()}
+    assert {name: table["rows"] for name, table in made.items()} == {
+        "gpu": [["`bias_act`; with gradient", "2 x 16x16", "fp16", "2; 4", "8; 8", "4.0; 2.0", "82%; 41%"]],
+        "gpu-training": [["2, 64, fp16", "100", "200", "300", "230"]],
+        "gpu-inversion": [["2", "21.5", "31.1 dB", "0.850"]],
+    }
+    assert {table["command"] for table in made.values()} == {"examples/first_gpu.sh"}
+    assert made["gpu-inversion"]["model"] == "a model [0123456789abcdef]"
+    limits = "Channel base 64. Copies at 4,000 GB/s, matrix products at 700 TFLOP/s."
+    assert made["gpu"]["data"] == f"a graphics card, torch 2.11. {limits}"
+    assert "hybrid, W+, 150 steps; a graphics card" in made["gpu-inversion"]["data"]
