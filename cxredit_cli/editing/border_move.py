@@ -9,7 +9,7 @@ from cxredit_cli.editing.heart_border import Border, Floats, room, shift_at, tur
 
 # Lengths as fractions of the side.
 PROFILE = 14 / 1024  # on either side of the border, which moves as it is
-NEIGHBOURHOOD = 0.12  # of the border, old or new, beyond which no edit changes anything
+NEIGHBOURHOOD = 0.12  # of the heart, as it was or as it becomes, beyond which no edit changes anything
 BEYOND = 0.04  # beyond the moved border, where a growing edit ends
 WIDE = 2.2  # shifts beyond the border, where a shrinking edit ends
 DEEP = 0.35  # of the radius, within which nothing moves
@@ -37,7 +37,9 @@ def plan_move(border: Border, strength: float, gain: float, side: int) -> Move:
     farther = border.edge + np.maximum(shift, 0)  # the old or the new border
     span = np.clip(np.where(shift < 0, -WIDE * shift, 0), BEYOND * side, 0.9 * NEIGHBOURHOOD * side)
     within = turn(np.minimum(farther + span, border.edge + room(border)), 3)
-    outside = np.clip(within, farther + 0.008 * side, farther + 0.95 * NEIGHBOURHOOD * side)
+    # The neighbourhood is that of the heart as it is outlined; the film's own border may lie a little farther out.
+    outlined = np.minimum(border.edge, border.outlined) + np.maximum(shift, 0)
+    outside = np.clip(within, farther + 0.008 * side, outlined + 0.95 * NEIGHBOURHOOD * side)
     inside = border.edge * DEEP
     least = np.minimum(np.minimum(border.edge, border.edge + shift) - inside, outside - farther)
     return Move(border.edge, shift, inside, outside, np.minimum(PROFILE * side, RIGID * least))
