@@ -29,6 +29,14 @@ def command(
             min=1, help="Passes of the encoder over an image; each corrects the last (ReStyle).", rich_help_panel=METHOD
         ),
     ] = 1,
+    principal: Annotated[
+        bool,
+        typer.Option(
+            help="Answers, and errors of codes, in coordinates that show about equally; synthetic images then teach by "
+            "their codes alone, which is faster.",
+            rich_help_panel=METHOD,
+        ),
+    ] = False,
     collaborate: Annotated[
         int,
         typer.Option(
@@ -53,9 +61,26 @@ def command(
         float | None, typer.Option(help="Stop after this many minutes of training in all.", rich_help_panel=METHOD)
     ] = None,
     lr: Annotated[float, typer.Option(min=0, help="Learning rate of the encoder.", rich_help_panel=METHOD)] = 3e-4,
+    cool_down: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the budget, at its end, over which the learning rate falls to 0.",
+            rich_help_panel=METHOD,
+        ),
+    ] = 0.0,
+    side: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels of the side at which real images are compared with reconstructions; half is faster. Default: "
+            "the model's own.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
     code_weight: Annotated[
         float,
-        typer.Option(help="Weight of L1(w, w^), the error of codes, on synthetic images.", rich_help_panel=METHOD),
+        typer.Option(help="Weight of the error of codes, on synthetic images.", rich_help_panel=METHOD),
     ] = 1.0,
     pixel_weight: Annotated[
         float, typer.Option(help="Weight of the squared error of pixels.", rich_help_panel=METHOD)
@@ -71,6 +96,14 @@ def command(
         typer.Option(
             min=0,
             help="Weight of 1 - Dice of heart and lungs, by the anatomy network; 0 is off.",
+            rich_help_panel=METHOD,
+        ),
+    ] = 0.0,
+    heart_weight: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="How much more pixels count that lie near the border of the heart; 0 is off.",
             rich_help_panel=METHOD,
         ),
     ] = 0.0,
@@ -125,11 +158,15 @@ def command(
             depth=depth,
             width=width,
             passes=passes,
+            principal=principal,
             collaborate=collaborate,
             batch=batch,
             seed=seed,
             learning_rate=lr,
+            cool_down=cool_down,
             weights=LossWeights(code_weight, pixel_weight, ssim_weight, feature_weight, anatomy_weight),
+            heart=heart_weight,
+            side=side,
             ema_kimg=ema_kimg,
         )
         dataset = processes.first_alone(

@@ -31,6 +31,7 @@ SIDE = 32  # of the image
 DIFFERENCE = 0.1  # of the spread of W
 BATCH = 32
 DAMPING = 0.1  # of the mean eigenvalue: what hardly shows moves no further than that
+AXES_DAMPING = 0.003  # likewise, of the axes of an encoder
 # In W+, by gradients of random projections of the image.
 PROJECTIONS = 512  # each of a code of its own
 LAYERS_SIDE = 64
@@ -83,6 +84,18 @@ def principal_directions(model: Model, progress: Progress | None = None) -> tupl
     """
     values, vectors = torch.linalg.eigh(_measured(model, "w", progress)["curvature"].double())
     return vectors, values.clamp(min=0)
+
+
+def principal_axes(model: Model, progress: Progress | None = None) -> Tensor:
+    """Axes [D, D] of W in units of its spread: orthogonal rows, longer where the picture answers less.
+
+    Half-way, on a scale of logarithms, between equal steps of W, whose errors in the picture are nearly all brightness,
+    and steps that show equally, which the many directions that hardly show would fill.
+    """
+    vectors, values = principal_directions(model, progress)
+    lengths = (values / values.mean().clamp(min=1e-30) + AXES_DAMPING) ** -0.25
+    axes: Tensor = (vectors * lengths).mT.float()
+    return axes
 
 
 def _measured(model: Model, space: Space, progress: Progress | None) -> dict[str, Tensor]:

@@ -3,10 +3,11 @@
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cxredit_cli.inversion.result import InversionResult, check_images, join, measure
-from cxredit_cli.networks.encoder import Encoder
+from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator
 
 Space = Literal["w", "w+"]
@@ -32,8 +33,22 @@ def all_passes(encoder: Encoder, generator: Generator, images: Tensor) -> Tensor
     """The codes [N, num_outputs, w_dim] of images after all passes of E."""
     w: Tensor = encoder(images)
     for _ in range(encoder.config.passes - 1):
-        w = encoder(images, made=generator.synthesis(w).clamp(-1, 1), start=w)
+        w = encoder(images, made=seen_again(encoder.config, generator, w), start=w)
     return w
+
+
+def seen_again(config: EncoderConfig, generator: Generator, w: Tensor) -> Tensor:
+    """What an encoder sees of its answer w on the next pass: [N, 1, R, R] in [-1, 1]."""
+    side = config.seen_side
+    if side is None or side >= config.resolution:
+        made: Tensor = generator.synthesis(w).clamp(-1, 1)
+        return made
+    return enlarged(generator.synthesis.coarse(w, side), config.resolution)
+
+
+def enlarged(running: Tensor, side: int) -> Tensor:
+    """A generator's running picture [N, 1, r, r] as an encoder sees it: [N, 1, side, side] in [-1, 1]."""
+    return F.interpolate(running.clamp(-1, 1), size=(side, side), mode="nearest")
 
 
 def to_space(w: Tensor, space: Space | None, num_ws: int) -> Tensor:

@@ -27,6 +27,8 @@ class EncoderConfig:
     depth: int = 101  # of each ResNet branch: 18, 34, 50 or 101
     width: int = 64  # channels of the stem; 64 is the published ResNet
     passes: int = 1  # over an image; from the second on E sees what its last answer looks like, and corrects it
+    seen_side: int | None = None  # of the generator's running picture of that answer, enlarged; None: the finished one
+    principal: bool = False  # E answers along the generator's principal directions, not along the axes of W
 
     def __post_init__(self) -> None:
         if self.depth not in BLOCKS_PER_STAGE:
@@ -35,6 +37,10 @@ class EncoderConfig:
             raise InputError(f"An encoder's resolution must be a power of two from 32 on, but it is {self.resolution}.")
         if self.passes < 1:
             raise InputError(f"An encoder makes one pass or more, not {self.passes}.")
+        if self.seen_side is not None and not 4 <= self.seen_side <= self.resolution:
+            raise InputError(
+                f"An encoder sees its answers at a side from 4 to {self.resolution} pixels, not {self.seen_side}."
+            )
         if self.width < 8 or self.width % 8:
             raise InputError(f"An encoder's width must be a multiple of 8, but it is {self.width}.")
 
@@ -105,15 +111,18 @@ class Encoder(nn.Module):
     """Maps images to codes: w = w_avg + w_std * delta(image), so that an untrained encoder answers with the mean code.
 
     With several passes w = start + w_std * delta(image, made), where `made` is the picture of the code `start`: first
-    the mean code's, then that of E's own last answer (ReStyle: Alaluf et al. 2021, equation 2).
+    the mean code's, then that of E's own last answer (ReStyle: Alaluf et al. 2021, equation 2). With principal
+    coordinates delta is a sum of `w_axes`, so that each of E's numbers shows about as much as the next.
 
-    Buffers: `w_avg` and `w_std` [w_dim], the mean and the spread of the generator's codes (`set_code_statistics`), and
-    `made_avg` [R, R], the mean code's picture, where there are several passes.
+    Buffers: `w_avg` and `w_std` [w_dim], the mean and the spread of the generator's codes (`set_code_statistics`);
+    `made_avg` [R, R], the mean code's picture, where there are several passes; `w_axes` [w_dim, w_dim], orthogonal rows
+    in units of the spread, where coordinates are principal (`curvature.principal_axes`).
     """
 
     w_avg: Tensor
     w_std: Tensor
     made_avg: Tensor | None
+    w_axes: Tensor | None
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -131,16 +140,27 @@ class Encoder(nn.Module):
         self.register_buffer("w_std", torch.ones(config.w_dim))
         several = config.passes > 1
         self.register_buffer("made_avg", torch.zeros(config.resolution, config.resolution) if several else None)
+        self.register_buffer("w_axes", torch.eye(config.w_dim) if config.principal else None)
 
-    def set_code_statistics(self, mean: Tensor, std: Tensor, picture: Tensor | None = None) -> None:
+    def set_code_statistics(
+        self, mean: Tensor, std: Tensor, picture: Tensor | None = None, axes: Tensor | None = None
+    ) -> None:
         """Take the mean and the per-dimension standard deviation [w_dim] of the codes that E has to answer with.
 
-        `picture` is what the generator makes of the mean; an encoder of several passes needs it.
+        `picture` is what the generator makes of the mean; an encoder of several passes needs it, and one with principal
+        coordinates needs their `axes`.
         """
         self.w_avg.copy_(mean)
         self.w_std.copy_(std)
         if self.made_avg is not None and picture is not None:
             self.made_avg.copy_(picture.view_as(self.made_avg))
+        if self.w_axes is not None and axes is not None:
+            self.w_axes.copy_(axes)
+
+    def coordinates(self, difference: Tensor) -> Tensor:
+        """What E's last layer has to add for a `difference` [N, L, w_dim] of codes."""
+        scaled = difference / self.w_std
+        return scaled if self.w_axes is None else scaled @ (self.w_axes.mT / self.w_axes.square().sum(dim=1))
 
     @overload
     def forward(
@@ -182,9 +202,10 @@ class Encoder(nn.Module):
             features.append(content)
         pooled = nn.functional.adaptive_avg_pool2d(self.squeeze(content), HEAD_SIZE)
         delta = self.to_delta(self.hidden(pooled.flatten(1))).float()
-        w = (self.w_avg if start is None else start) + self.w_std * delta.unflatten(
-            1, (self.config.num_outputs, self.config.w_dim)
-        )
+        delta = delta.unflatten(1, (self.config.num_outputs, self.config.w_dim))
+        if self.w_axes is not None:
+            delta = delta @ self.w_axes
+        w = (self.w_avg if start is None else start) + self.w_std * delta
         return (w, features) if return_features else w
 
     def extra_repr(self) -> str:

@@ -8,15 +8,16 @@ folder itself.
 import time
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from cxredit_cli.errors import MismatchError
+from cxredit_cli.errors import InputError, MismatchError
 from cxredit_cli.figures.grids import thin
-from cxredit_cli.inversion.curvature import search_basis
+from cxredit_cli.inversion.curvature import principal_axes, search_basis
+from cxredit_cli.inversion.encode import seen_again
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
 from cxredit_cli.networks.generator import Generator
 from cxredit_cli.processes import ALONE, Processes
@@ -33,8 +34,16 @@ from cxredit_cli.training.checkpoint import (
     save_checkpoint,
 )
 from cxredit_cli.training.draws import hashed_seed
-from cxredit_cli.training.encoder_losses import LossWeights, optimised_codes, real_terms, synthetic_terms, weighted_sum
+from cxredit_cli.training.encoder_losses import (
+    Comparison,
+    LossWeights,
+    optimised_codes,
+    real_terms,
+    synthetic_terms,
+    weighted_sum,
+)
 from cxredit_cli.training.encoder_probes import Probes
+from cxredit_cli.training.heart_borders import HeartBorders
 from cxredit_cli.training.images import TrainingImages, check_identity, identity
 from cxredit_cli.training.logs import Means, RunLog
 from cxredit_cli.training.parts import parts_of
@@ -43,7 +52,9 @@ from cxredit_cli.training.shared_gradients import SharedGradients
 RUN_FOLDER, CHECKPOINT = "encoder-training", "checkpoint.safetensors"
 SHOWN = ("val_psnr", "val_ssim", "code_error")
 EMA_RAMP = 0.05  # the half-life of the average is at most this share of what was trained so far (as StyleGAN2's)
-FIXED_OPTIONS = ("space", "depth", "width", "passes", "batch", "seed")  # the others may be changed when a run goes on
+# The others may be changed when a run goes on.
+FIXED_OPTIONS = ("space", "depth", "width", "passes", "principal", "batch", "seed")
+OLDER = {"passes": 1, "principal": False}  # what runs of older versions did, which do not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +65,15 @@ class EncoderTraining:
     depth: int = 101
     width: int = 64
     passes: int = 1  # of E over an image (ReStyle, Alaluf et al. 2021)
+    principal: bool = False  # answers, and errors of codes, in coordinates that show (`curvature.principal_axes`)
     collaborate: int = 0  # steps of optimisation whose codes of real images teach E (Guan et al. 2020); 0: none
     batch: int = 16  # synthetic and as many real images an iteration
     seed: int = 0
     learning_rate: float = 3e-4
+    cool_down: float = 0.0  # the share of the budget, at its end, over which the learning rate falls to nothing
     weights: LossWeights = field(default_factory=LossWeights)
+    heart: float = 0.0  # how much more pixels of real images count near the border of the heart
+    side: int | None = None  # in pixels, at which real images are compared with their reconstructions; None: their own
     ema_kimg: float = 10.0  # half-life of the averaged weights; 0: no averaging
     tick_kimg: float = 1.0  # between lines of the log, which need the held-out figures
     checkpoint_seconds: float = (
@@ -66,10 +81,32 @@ class EncoderTraining:
     )
     held_out: int = 64  # images, real and synthetic, that the figures are of
 
+    def learning_rate_at(self, share: float) -> float:
+        """The learning rate when `share` of the budget is spent."""
+        left = 1 - share
+        return self.learning_rate * (left / self.cool_down if left < self.cool_down else 1)
+
+    def comparison_side(self, generator: Generator) -> int:
+        """The side at which real images are compared; raises InputError for one that does not go with the rest."""
+        whole = generator.resolution
+        side = self.side or whole
+        if not (16 <= side <= whole and side & (side - 1) == 0):
+            raise InputError(f"--side must be a power of two from 16 to {whole}, the model's own, but it is {side}.")
+        if side < whole and (self.weights.features or self.weights.anatomy):
+            raise InputError(
+                f"--side {side} compares pictures that E and the anatomy network do not see; use --feature-weight 0 "
+                f"and --anatomy-weight 0 with it, or --side {whole}."
+            )
+        return side
+
     def encoder_config(self, generator: Generator) -> EncoderConfig:
         """The architecture that this run trains for `generator`."""
         num_outputs = 1 if self.space == "w" else generator.num_ws
-        return EncoderConfig(generator.resolution, generator.w_dim, num_outputs, self.depth, self.width, self.passes)
+        return EncoderConfig(
+            *(generator.resolution, generator.w_dim, num_outputs, self.depth, self.width, self.passes),
+            seen_side=generator.resolution // 2 if self.passes > 1 else None,
+            principal=self.principal,
+        )
 
 
 def train_encoder(
@@ -93,7 +130,12 @@ def train_encoder(
     (part,) = parts_of(options.batch, 1, processes.rank, processes.count, None)
     generator, device = model.generator, model.generator.mapping.w_avg.device
     anatomy = load_anatomy(device=device) if options.weights.anatomy else None
+    comparison = Comparison.at(generator, options.comparison_side(generator))
     images = TrainingImages(dataset, "train", generator.resolution, device, options.seed)
+    borders = None
+    if options.heart:
+        outliner = anatomy or load_anatomy(device=device)
+        borders = HeartBorders(outliner, len(images), comparison.side, options.heart)
     held_out = TrainingImages(dataset, "val", generator.resolution, device, seed=0)
     probes = Probes.make(generator, held_out.batch(0, min(options.held_out, len(held_out))), options.held_out)
 
@@ -101,8 +143,9 @@ def train_encoder(
     encoder = Encoder(options.encoder_config(generator))
     mean, spread = generator.w_statistics()
     with torch.no_grad():
-        picture = generator.synthesis(mean[None, None]).clamp(-1, 1)
-    encoder.set_code_statistics(mean.cpu(), spread.cpu(), picture.cpu())
+        picture = seen_again(encoder.config, generator, mean[None, None])
+    axes = principal_axes(model, progress).cpu() if options.principal else None
+    encoder.set_code_statistics(mean.cpu(), spread.cpu(), picture.cpu(), axes)
     basis = search_basis(model, options.space, progress) if options.collaborate else None
     if initial is not None:
         start_from(encoder, initial)
@@ -134,11 +177,14 @@ def train_encoder(
     means, figures = Means(), probes.figures(average, generator) if processes.first else {}
     started = saved = time.monotonic()
 
-    def within_budget() -> bool:
+    def share_done() -> float:
         seconds = spent + time.monotonic() - started
+        return max(0.0 if kimg is None else seen / kimg, 0.0 if minutes is None else seconds / (60 * minutes))
+
+    def within_budget() -> bool:
         if kimg is not None and seen >= kimg - 1e-9:
             return False
-        return minutes is None or processes.agree(seconds < 60 * minutes)
+        return minutes is None or processes.agree(share_done() < 1)
 
     progress.start("train-encoder", None if kimg is None else round(kimg * 1000), round(seen * 1000))
     done = not within_budget()
@@ -147,12 +193,15 @@ def train_encoder(
         random = torch.Generator().manual_seed(hashed_seed(options.seed, iteration))
         z = torch.randn(options.batch, generator.z_dim, generator=random)
         z = part.take(z).to(device, non_blocking=True)
-        real = images.batch(iteration * options.batch, options.batch, part)
+        place = (iteration * options.batch, options.batch, part)
+        real = images.batch(*place)
+        for group in optimizer.param_groups:
+            group["lr"] = options.learning_rate_at(share_done())
 
         # First update: synthetic images, whose codes are known.
         with torch.no_grad():
             w = generator.mapping(z)[:, None]
-        terms = synthetic_terms(encoder, generator, w, anatomy)
+        terms = synthetic_terms(encoder, generator, w, anatomy, options.weights)
         gradients.backward(weighted_sum(terms, options.weights), "synthetic", part)
         optimizer.step()
         means.add(part.share, **{f"loss_synthetic_{name}": value for name, value in terms.items()})
@@ -161,7 +210,8 @@ def train_encoder(
         known = None
         if options.collaborate:
             known = optimised_codes(encoder, generator, real, options.collaborate, basis)
-        terms = real_terms(encoder, generator, real, known, anatomy)
+        pixels = None if borders is None else borders.weights(images.rows(*place), real)
+        terms = real_terms(encoder, generator, real, known, anatomy, options.weights, comparison, pixels)
         gradients.backward(weighted_sum(terms, options.weights), "real", part)
         optimizer.step()
         means.add(part.share, **{f"loss_real_{name}": value for name, value in terms.items()})
@@ -199,13 +249,28 @@ def train_encoder(
 
 
 def start_from(encoder: Encoder, initial: Encoder) -> None:
-    """Give a new encoder the weights of another one of its architecture; the code statistics stay this generator's."""
-    if initial.config != encoder.config:
+    """Give a new encoder the weights of another one of its architecture; the code statistics stay this generator's.
+
+    The other may make one pass where this makes several, which at first take no notice of their own answers, and may
+    answer along the axes of W where this does along principal ones: its answers are the same.
+    """
+    was, now = initial.config, encoder.config
+    passes = now.passes if was.passes == 1 else was.passes
+    side = now.seen_side if was.passes == 1 else was.seen_side
+    if replace(was, passes=passes, seen_side=side, principal=was.principal or now.principal) != now:
         raise MismatchError(
-            f"The encoder to start from is {initial.config} and {encoder.config} is asked for; use the same --depth, "
-            "--width, --passes and --space, and a model of the same resolution."
+            f"The encoder to start from is {was} and {now} is asked for; use the same --depth, --width and --space, "
+            "the same --passes unless it makes one, and a model of the same resolution."
         )
     weights = {name: value for name, value in initial.state_dict().items() if not name.startswith(("w_", "made_"))}
+    if was.passes < now.passes:
+        for branch in ("content", "guide"):
+            stem = weights[f"{branch}.stem.0.weight"]
+            weights[f"{branch}.stem.0.weight"] = torch.cat([stem, torch.zeros_like(stem)], dim=1)
+    if now.principal and not was.principal:
+        for name in ("to_delta.weight", "to_delta.bias"):
+            columns = weights[name].view(now.num_outputs, now.w_dim, -1).mT * encoder.w_std
+            weights[name] = encoder.coordinates(columns).mT.reshape(weights[name].shape)
     encoder.load_state_dict(weights, strict=False)
 
 
@@ -242,9 +307,10 @@ def check_same_run(state: Mapping[str, Any], model: Model, options: EncoderTrain
         )
     for name in FIXED_OPTIONS:
         wanted = asdict(options)[name]
-        was = state["options"].get(name, 1)  # runs of older versions made one pass
+        was = state["options"].get(name, OLDER.get(name))
         if was != wanted:
+            option = f"--{name} {was}" if not isinstance(was, bool) else f"--{'' if was else 'no-'}{name}"
             raise MismatchError(
-                f"The run in {run} was begun with {name} {was} and {wanted} is asked for; use --{name} {was} "
+                f"The run in {run} was begun with {name} {was} and {wanted} is asked for; use {option} "
                 "to carry on, or delete or rename that folder to start anew."
             )

@@ -76,6 +76,10 @@ class TrainingImages:
         self._ahead[upcoming] = self._reader.submit(self._read, self._indices[self._places(*upcoming)])
         return to_network_range(images.to(self._device, non_blocking=True))
 
+    def rows(self, first: int, count: int, part: Part | None = None) -> Tensor:
+        """Which of the split's images `batch` gives: [N], from 0."""
+        return torch.from_numpy(self._places(first, count, part))
+
     def _places(self, first: int, count: int, part: Part | None) -> NDArray[np.int64]:
         places = np.empty(count, np.int64)
         for k in range(count):
