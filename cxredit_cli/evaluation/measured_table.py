@@ -1,4 +1,4 @@
-"""The table of `measure`: a row an image, on disk as soon as it is measured, so that a run that is killed carries on."""
+"""The table of `measure`: a row an image, on disk once it is measured, so that a killed run carries on."""
 
 import csv
 import io
