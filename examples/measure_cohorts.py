@@ -78,7 +78,8 @@ def write_codes(work: Path, path: Path, n: int, layers: int, begin: int = 0, sha
     """A file of codes begin..n-1; seconds for the first and for the last thousand."""
     from dataclasses import replace
 
-    from cxredit_cli.storage.codes import CodesWriter, read_codes
+    from cxredit_cli.storage.codes import read_codes
+    from cxredit_cli.storage.write_codes import CodesWriter
 
     real = read_codes(work / "real.h5")
     kind = {"space": "w+" if layers > 1 else "w", "num_ws": layers, "shard": shard}

@@ -18,9 +18,10 @@ from cxredit_cli.editing import goals
 from cxredit_cli.editing.edit_run import ApplyReport
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.storage.anatomy_network import load_anatomy
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.codes import CodesHeader
 from cxredit_cli.storage.directions import Direction, read_direction, write_direction
 from cxredit_cli.storage.models import BUNDLED, Model, load_model
+from cxredit_cli.storage.write_codes import CodesWriter
 
 GAIN = 0.5
 

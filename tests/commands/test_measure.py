@@ -23,7 +23,8 @@ from cxredit_cli.app import app
 from cxredit_cli.evaluation import measure_many
 from cxredit_cli.evaluation.measured_table import MeasuredTable
 from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE
-from cxredit_cli.storage.codes import CodesWriter, read_codes
+from cxredit_cli.storage.codes import read_codes
+from cxredit_cli.storage.write_codes import CodesWriter
 
 
 @pytest.fixture(autouse=True)
