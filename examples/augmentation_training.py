@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cxredit_cli.anatomy.outlines import normalise, resize
 from cxredit_cli.networks.encoder import group_norm
+from cxredit_cli.networks.preparation import normalise, resize
 from cxredit_cli.training.augmentation import augment
 from cxredit_cli.training.draws import Draws
 from cxredit_cli.training.parts import whole_batch

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from cxredit_cli.anatomy.measures import Anatomy, measure_segmentation
-from cxredit_cli.anatomy.outlines import clean, resize, segment
+from cxredit_cli.anatomy.outlines import clean, segment
 from cxredit_cli.editing.border_move import plan_move
 from cxredit_cli.editing.cardiac_layer import find_layer, move_layer
 from cxredit_cli.editing.film_refusals import Evidence, refusal
 from cxredit_cli.editing.heart_border import Border, find_border
 from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.networks.preparation import resize
 from cxredit_cli.storage.directions import Carried
 
 MASKS = 512  # side of the outlines

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxredit_cli.anatomy.measures import Anatomy, measure_segmentation
-from cxredit_cli.anatomy.outlines import MASK_SIDE, clean, resize, segment
+from cxredit_cli.anatomy.outlines import MASK_SIDE, clean, segment
 from cxredit_cli.editing.counterfactual import (
     Change,
     Coordinates,
@@ -28,6 +28,7 @@ from cxredit_cli.inversion.request import InversionRequest
 from cxredit_cli.metrics.classification import probability, score_pictures
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.networks.any_classifier import ClassifierScore
+from cxredit_cli.networks.preparation import resize
 from cxredit_cli.storage.directions import Carried, Direction
 from cxredit_cli.storage.models import Model
 

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from cxredit_cli.anatomy.outlines import normalise, resize
 from cxredit_cli.inversion.curvature import Basis
 from cxredit_cli.inversion.encode import all_passes
 from cxredit_cli.inversion.optimize import Search
@@ -16,6 +15,7 @@ from cxredit_cli.metrics.psnr_ssim import ssim
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.networks.encoder import Encoder
 from cxredit_cli.networks.generator import Generator
+from cxredit_cli.networks.preparation import normalise, resize
 
 
 @dataclass(frozen=True, slots=True)
