@@ -44,11 +44,12 @@ from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.separability.lda import Separability, lda
 from cxredit_cli.storage.anatomy_network import load_anatomy
 from cxredit_cli.storage.any_classifier import load_score
-from cxredit_cli.storage.codes import Codes, CodesWriter, read_codes
+from cxredit_cli.storage.codes import Codes, read_codes
 from cxredit_cli.storage.directions import Direction, find_direction, read_direction, write_direction
 from cxredit_cli.storage.intake_network import load_intake
 from cxredit_cli.storage.models import Model
 from cxredit_cli.storage.models import load_model as load_from_folder
+from cxredit_cli.storage.write_codes import CodesWriter
 
 __all__ = [
     "BUNDLED_RADIOGRAPH",

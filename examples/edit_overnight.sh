@@ -61,8 +61,9 @@ with open(sys.argv[2], "w", newline="", encoding="utf-8") as file:
     writer = csv.DictWriter(file, ("source", "reason"))
     writer.writeheader()
     writer.writerows(result["failed"])
-done, before, failed = result["images_edited"], result["images_already_done"], result["failed"]
-print(f"{done} scans edited now, {before} were done before, {len(failed)} failed")
+done, refused, before = (result[f"images_{which}"] for which in ("edited", "refused", "already_done"))
+failed = result["failed"]
+print(f"{done} scans edited now, {refused} refused, {before} were done before, {len(failed)} failed")
 for each in failed:
     print(f"  {each['source']}: {each['reason']}")
 sys.exit(1 if failed else 0)

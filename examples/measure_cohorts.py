@@ -78,7 +78,8 @@ def write_codes(work: Path, path: Path, n: int, layers: int, begin: int = 0, sha
     """A file of codes begin..n-1; seconds for the first and for the last thousand."""
     from dataclasses import replace
 
-    from cxredit_cli.storage.codes import CodesWriter, read_codes
+    from cxredit_cli.storage.codes import read_codes
+    from cxredit_cli.storage.write_codes import CodesWriter
 
     real = read_codes(work / "real.h5")
     kind = {"space": "w+" if layers > 1 else "w", "num_ws": layers, "shard": shard}
@@ -280,15 +281,15 @@ def main() -> None:
             remove(*files, work / "merged.h5")
         for layers, space in ((1, "W"), (LAYERS, "W+")):
             codes = work / f"lda-{layers}-{n}.h5"
-            both = [what for what in (f"lda {space}", f"direction {space}") if wanted(what)]
-            if both:
+            find = ["direction", "--codes", str(codes), *by, "--device", "cpu", "--how"]
+            statistics = {
+                f"lda {space}": ["lda", str(codes), *by, "--plot", str(work / "lda.png")],
+                **{f"direction {how} {space}": [*find, how] for how in ("means", "lda", "logistic", "svm")},
+            }
+            if any(map(wanted, statistics)):
                 measured([*itself, f"codes:{n}:{layers}"])
-                if f"lda {space}" in both:
-                    step(f"lda {space}", n, [*cxredit, "lda", str(codes), *by, "--plot", str(work / "lda.png")])
-                if f"direction {space}" in both:
-                    step(
-                        f"direction {space}", n, [*cxredit, "direction", "--codes", str(codes), *by, "--device", "cpu"]
-                    )
+                for what in filter(wanted, statistics):
+                    step(what, n, [*cxredit, *statistics[what]])
                 remove(codes)
         if wanted("apply") and n <= given.pictures:
             measured([*itself, f"codes:{n}:1"])

@@ -21,10 +21,10 @@ from train_anatomy import SPLIT, evaluate, read
 from train_intake import LISTED, as_seen, divide, odds_of
 
 from cxredit_cli.anatomy.measures import measure_images
-from cxredit_cli.anatomy.outlines import normalise
 from cxredit_cli.metrics.classification import classify
 from cxredit_cli.metrics.rank_statistics import auc_interval, roc_auc
 from cxredit_cli.networks.intake import turned
+from cxredit_cli.networks.preparation import normalise
 from cxredit_cli.storage.anatomy_network import BUNDLED_ANATOMY, BUNDLED_JUDGE, load_anatomy
 from cxredit_cli.storage.classifier_network import BUNDLED_CLASSIFIER, load_classifier
 from cxredit_cli.storage.dataset import Dataset

@@ -29,7 +29,7 @@ measure() {
     shift
     [[ -s $file ]] && return
     echo "$file: $*" >&2
-    "${cxredit[@]}" bench --device "$DEVICE" --seconds "$SECONDS_EACH" --json "$@" >"$file.part"
+    "${cxredit[@]}" bench --device "$DEVICE" --seconds "$SECONDS_EACH" -o "$file.part" "$@" >&2
     mv "$file.part" "$file"
 }
 

@@ -46,10 +46,11 @@ from PIL import Image
 from torch import Tensor
 
 from cxredit_cli.anatomy.measures import measure_images
-from cxredit_cli.anatomy.outlines import clean, normalise, resize, segment
+from cxredit_cli.anatomy.outlines import clean, segment
 from cxredit_cli.commands.console import ConsoleProgress
 from cxredit_cli.devices import resolve_device
 from cxredit_cli.networks.anatomy import CLASSES, AnatomyConfig, AnatomyNetwork
+from cxredit_cli.networks.preparation import normalise, resize
 from cxredit_cli.storage.anatomy_network import load_anatomy, read_anatomy_info, save_anatomy
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.training.anatomy import AnatomyTraining, train_anatomy

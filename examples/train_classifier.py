@@ -27,7 +27,6 @@ Stop it and start it again with the same words: it carries on. A network takes a
 
 import argparse
 import json
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +35,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from cxredit_cli.anatomy.measures import measure_images
-from cxredit_cli.anatomy.outlines import normalise, resize
 from cxredit_cli.commands.console import ConsoleProgress
 from cxredit_cli.devices import resolve_device
 from cxredit_cli.errors import MismatchError
@@ -47,10 +45,12 @@ from cxredit_cli.latent.code_batch import take_codes
 from cxredit_cli.latent.synthesize import synthesize
 from cxredit_cli.metrics.classification import classify
 from cxredit_cli.metrics.rank_statistics import auc_interval, roc_auc
-from cxredit_cli.networks.classifier import Classifier, ClassifierConfig
+from cxredit_cli.networks.classifier import Classifier, ClassifierConfig, PreparedClassifier
+from cxredit_cli.networks.preparation import normalise, resize
 from cxredit_cli.separability.cohort import Cohort, choose_cohort
 from cxredit_cli.separability.folds import assign_folds
 from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE, load_anatomy
+from cxredit_cli.storage.any_classifier import write_program
 from cxredit_cli.storage.classifier_network import load_classifier, save_classifier
 from cxredit_cli.storage.codes import Codes, read_codes
 from cxredit_cli.storage.dataset import Dataset
@@ -58,17 +58,9 @@ from cxredit_cli.storage.dataset_labels import read_label_table
 from cxredit_cli.storage.models import load_model
 from cxredit_cli.training.anatomy_augmentation import change_contrast
 from cxredit_cli.training.augmentation import augment
-from cxredit_cli.training.checkpoint import (
-    load_checkpoint,
-    load_module,
-    load_optimizer,
-    module_tensors,
-    optimizer_tensors,
-    save_checkpoint,
-)
 from cxredit_cli.training.draws import Draws
 from cxredit_cli.training.parts import whole_batch
-from cxredit_cli.training.supervised import draw, update_average, warm_cosine
+from cxredit_cli.training.supervised import draw, train
 
 SAVE_EVERY = 100  # steps
 MOVED = 0.9  # share of the pictures that are shifted, that are turned, that are scaled
@@ -87,6 +79,15 @@ class Training:
     ema: float = 0.995  # of the weights that are kept, per step; shorter at the start
     seed: int = 0
     precision: str = "fp32"  # or bf16, where the processor or GPU has it
+
+
+@dataclass(frozen=True)
+class Run(Training):
+    """What a checkpoint is of."""
+
+    resolution: int = 64
+    width: int = 16
+    images: int = 0
 
 
 def main() -> None:
@@ -119,7 +120,7 @@ def main() -> None:
         for index in range(arguments.folds):
             held = fold == index
             checkpoint = arguments.output.with_suffix(f".fold-{index}.checkpoint")
-            network = train(config, images[~held], cohort.positive[~held], options, checkpoint, device)
+            network = fit(config, images[~held], cohort.positive[~held], options, checkpoint, device)
             for which, pictures in asked.items():
                 log_odds[which][held] = classify(network, pictures[held])
             auc = roc_auc(log_odds["originals"][held], cohort.positive[held])
@@ -143,7 +144,7 @@ def main() -> None:
     splits = dataset.splits
     held = np.array([splits[row] == "val" for row in rows])
     checkpoint = arguments.output.with_suffix(".checkpoint")
-    network = train(config, images[~held], cohort.positive[~held], options, checkpoint, device)
+    network = fit(config, images[~held], cohort.positive[~held], options, checkpoint, device)
     info: dict[str, Any] = {
         **{"positive": labels[0], "negative": labels[1], "view": arguments.view, "data": arguments.about},
         "dataset_resolution": dataset.resolution,
@@ -166,31 +167,10 @@ def main() -> None:
     found = say(f"{described}, patients of val", classify(network, images[held]), cohort.positive[held], patients[held])
     save_classifier(arguments.output, network, {**info, **found})
     if arguments.export:
-        export(arguments.export, network, dataset.resolution, labels[0])
+        write_program(arguments.export, PreparedClassifier(network), dataset.resolution, labels[:1])
 
 
-class FromGrey(nn.Module):
-    """The network behind its preparation: grey of 0..1 at the dataset's resolution to log-odds [N, 1]."""
-
-    def __init__(self, network: Classifier) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, grey: Tensor) -> Tensor:
-        log_odds: Tensor = self.network(normalise(resize(grey, self.network.config.resolution)))
-        return log_odds[:, None]
-
-
-def export(path: Path, network: Classifier, resolution: int, label: str) -> None:
-    """Write the network as a program of torch.export for any number of pictures, and the JSON that describes it."""
-    example = torch.rand(2, 1, resolution, resolution)
-    free = ({0: torch.export.Dim.DYNAMIC},)
-    torch.export.save(torch.export.export(FromGrey(network).cpu().eval(), (example,), dynamic_shapes=free), path)
-    described = {"classes": [label], "size": resolution, "channels": 1, "range": [0, 1], "output": "logits"}
-    path.with_suffix(".json").write_text(json.dumps(described, indent=2) + "\n")
-
-
-def train(
+def fit(
     config: ClassifierConfig,
     images: Tensor,
     positive: NDArray[np.bool_],
@@ -204,41 +184,20 @@ def train(
     """
     torch.manual_seed(options.seed)
     network = Classifier(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average: Classifier = deepcopy(network).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.lr, weight_decay=options.weight_decay)
-    what = {"options": asdict(options), "architecture": asdict(config), "images": len(images)}
-    first = 0
-    if checkpoint.exists():
-        tensors, state = load_checkpoint(checkpoint)
-        if state["what"] != what:
-            raise MismatchError(f"{checkpoint} is of another run ({state['what']}); name another --output.")
-        load_module("network", network, tensors)
-        load_module("average", average, tensors)
-        load_optimizer("optimizer", optimizer, tensors)
-        first = int(state["step"])
     members = [torch.from_numpy(np.flatnonzero(positive == value)) for value in (False, True)]
-    wanted = torch.cat([torch.zeros(options.batch // 2), torch.ones(options.batch // 2)]).to(device)
-    progress = ConsoleProgress()
-    progress.start("Training the classifier", options.steps, first, unit="step")
-    for step in range(first, options.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = options.lr * warm_cosine(step, options.steps, options.warmup)
-        chosen = torch.cat([each[draw(len(each), step, options.batch // 2, options.seed)] for each in members])
+    half = options.batch // 2
+    wanted = torch.cat([torch.zeros(half), torch.ones(half)]).to(device)
+
+    def loss_of(network: Classifier, step: int) -> Tensor:
+        chosen = torch.cat([each[draw(len(each), step, half, options.seed)] for each in members])
         x = disturb(images[chosen], options.seed, step).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
             log_odds = network(x.contiguous(memory_format=torch.channels_last))
-        loss = F.binary_cross_entropy_with_logits(log_odds.float(), wanted)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        optimizer.step()
-        update_average(average, network, step, options.ema)
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == options.steps:
-            progress.advance(step + 1, loss=loss.item())
-            tensors = module_tensors("network", network) | module_tensors("average", average)
-            tensors |= optimizer_tensors("optimizer", optimizer)
-            save_checkpoint(checkpoint, tensors, {"step": step + 1, "what": what})
-    progress.finish()
-    return average
+        return F.binary_cross_entropy_with_logits(log_odds.float(), wanted)
+
+    run = Run(**asdict(options), resolution=config.resolution, width=config.width, images=len(images))
+    title, progress = "Training the classifier", ConsoleProgress()
+    return train(network, run, loss_of, title, checkpoint, check_every=SAVE_EVERY, progress=progress, clip=None)
 
 
 def reconstruct(codes: Codes, rows: NDArray[np.int64], model: Path | None) -> Tensor:

@@ -30,14 +30,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cxredit_cli.anatomy.outlines import normalise, resize
 from cxredit_cli.commands.console import ConsoleProgress
 from cxredit_cli.errors import InputError
 from cxredit_cli.metrics.classification import score_classes
 from cxredit_cli.metrics.rank_statistics import auc_interval, roc_auc
 from cxredit_cli.networks.any_classifier import ClassifierScore
 from cxredit_cli.networks.encoder import Branch, EncoderConfig, group_norm
-from cxredit_cli.storage.any_classifier import load_score
+from cxredit_cli.networks.preparation import normalise, resize
+from cxredit_cli.storage.any_classifier import load_score, write_program
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.dataset_labels import read_label_table
 from cxredit_cli.storage.label_styles import LabelRow
@@ -139,7 +139,7 @@ def main() -> None:
         arguments.output.with_suffix(".checkpoint"),
         progress=ConsoleProgress(),
     )
-    export(arguments.output, average, dataset.resolution, labels)
+    write_program(arguments.output, average, dataset.resolution, labels)
     score = load_score(str(arguments.output), labels[0])  # as it is stored
     report: dict[str, Any] = {
         "training": asdict(options),
@@ -222,16 +222,6 @@ def disturb(images: Tensor, seed: int, step: int) -> Tensor:
     x = torch.where(blurred, soft, x)
     random = torch.Generator().manual_seed((seed + 2) * 7_368_787 + step)
     return torch.where(noisy, x + NOISE * torch.randn(x.shape, generator=random), x)
-
-
-def export(path: Path, network: Findings, resolution: int, labels: Sequence[str]) -> None:
-    """Write the network as a program of torch.export for any number of pictures, and the JSON that describes it."""
-    example = torch.rand(2, 1, resolution, resolution)
-    free = ({0: torch.export.Dim.DYNAMIC},)
-    contiguous = network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    torch.export.save(torch.export.export(contiguous, (example,), dynamic_shapes=free), path)
-    described = {"classes": list(labels), "size": resolution, "channels": 1, "range": [0, 1], "output": "logits"}
-    path.with_suffix(".json").write_text(json.dumps(described, indent=2) + "\n")
 
 
 def held_out(

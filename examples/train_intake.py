@@ -31,11 +31,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from cxredit_cli.anatomy.outlines import normalise, segment
+from cxredit_cli.anatomy.outlines import segment
 from cxredit_cli.commands.console import ConsoleProgress
 from cxredit_cli.intake.look import log_odds, score_all_ways
 from cxredit_cli.networks.anatomy import LEFT_LUNG, RIGHT_LUNG
 from cxredit_cli.networks.intake import IntakeNetwork, turned
+from cxredit_cli.networks.preparation import normalise
 from cxredit_cli.storage.anatomy_network import load_anatomy
 from cxredit_cli.storage.dataset import Dataset, split_of
 from cxredit_cli.storage.intake_network import load_intake, save_intake

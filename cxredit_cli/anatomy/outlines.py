@@ -10,10 +10,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from cxredit_cli.networks.anatomy import CLASSES, HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
+from cxredit_cli.networks.preparation import normalise, resize
 
 MASK_SIDE = 256  # masks that are measured are finer than the network's own: edges fall between its pixels
 MARGIN = 1 / 64  # of the image's side: around an organ, since edges change beside it
-PERCENTILES = (0.01, 0.99)  # of an image's pixels, which become 0 and 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +23,6 @@ class Segmentation:
     masks: NDArray[np.uint8]  # [N, S, S], classes 0 to 3, not cleaned
     certainty: NDArray[np.float64]  # [N], mean probability of the chosen class within the organs; 0 without any
     contrast: NDArray[np.float64]  # [N], mean grey of the heart less that of the lungs, of the normalised image
-
-
-def normalise(images: Tensor) -> Tensor:
-    """Images [N, 1, R, R] of any range to 0..1: each image's 1st and 99th percentile become 0 and 1, clipped.
-
-    A linear change of an image's contrast changes nothing; an image of one grey becomes 0.
-    """
-    flat = images.float().flatten(1)
-    low, high = torch.quantile(flat, torch.tensor(PERCENTILES, device=flat.device), dim=1)
-    span = high - low
-    scaled = (flat - low[:, None]) / torch.where(span > 0, span, torch.ones_like(span))[:, None]
-    normalised: Tensor = scaled.clamp(0, 1).view_as(images)
-    return normalised
 
 
 @torch.no_grad()
@@ -81,15 +68,6 @@ def _signs(x: Tensor, scores: Tensor) -> NDArray[np.float64]:
     both = torch.stack([mean(best, classes > 0), contrast])
     signs: NDArray[np.float64] = both.double().cpu().numpy()
     return signs
-
-
-def resize(images: Tensor, side: int) -> Tensor:
-    """Images [N, 1, R, R] to [N, 1, side, side]: smaller by averaging, larger by interpolation."""
-    if images.shape[-1] == side:
-        return images
-    if images.shape[-1] > side:
-        return F.interpolate(images, size=(side, side), mode="area")
-    return F.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)
 
 
 def around(inside: NDArray[np.bool_], side: int) -> Tensor:

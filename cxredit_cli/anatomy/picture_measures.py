@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxredit_cli.anatomy.measures import FIGURES, measure_images
-from cxredit_cli.anatomy.outlines import normalise, resize
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
+from cxredit_cli.networks.preparation import normalise, resize
 
 Floats = NDArray[np.float64]
 

@@ -56,7 +56,7 @@ class BenchReport:
     copy_bandwidth: float  # bytes/s
     matrix_peak: dict[str, float]  # floating-point operations/s by dtype
     settings: dict[str, object]
-    results: list[Result]
+    results: list[Result]  # of the cases that are measured
 
     @property
     def wrong(self) -> list[str]:
@@ -70,9 +70,10 @@ class BenchReport:
 
 def run_benchmarks(
     settings: Settings, patterns: Sequence[str], seconds: float, same_process: bool, progress: Progress
-) -> BenchReport:
+) -> Iterator[BenchReport]:
     """Measure the cases that `patterns` choose (none: all), each for about `seconds`, with at least three repetitions.
 
+    The report comes after each case, with one result more. Raises InputError before the first.
     On a processor the reference runs in float32, and with glibc in a process of its own unless `same_process`; on a
     GPU it runs in the dtype of the fast path.
     """
@@ -86,18 +87,8 @@ def run_benchmarks(
     progress.start("bench", len(cases), unit="case")
     copied = copy_bandwidth(settings.device)
     peaks = {dtype: matrix_peak(settings.device, dtype) for dtype in dict.fromkeys(case.dtype for case in cases)}
-    results = []
-    for number, case in enumerate(cases):
-        if apart:
-            process = reference_apart(settings, case.name)
-        else:
-            process = reference_here(settings, case, torch.float32 if on_cpu else case.dtype)
-        result = measure(case, settings, seconds, process, copied, peaks[case.dtype])
-        results.append(result)
-        progress.advance(number + 1, ratio=result.ratio)
-    progress.finish()
     how = "float32" if on_cpu else "the dtype of the fast path"
-    return BenchReport(
+    report = BenchReport(
         device=describe(settings.device),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
@@ -112,8 +103,18 @@ def run_benchmarks(
             "precision": name_of(settings.dtype),
             "pl_weight": settings.pl_weight,
         },
-        results=results,
+        results=[],
     )
+    for number, case in enumerate(cases):
+        if apart:
+            process = reference_apart(settings, case.name)
+        else:
+            process = reference_here(settings, case, torch.float32 if on_cpu else case.dtype)
+        result = measure(case, settings, seconds, process, copied, peaks[case.dtype])
+        report.results.append(result)
+        progress.advance(number + 1, ratio=result.ratio)
+        yield report
+    progress.finish()
 
 
 def measure(

@@ -15,8 +15,9 @@ from cxredit_cli.commands.apply_dataset import (
     print_dataset,
     write_dataset,
 )
-from cxredit_cli.commands.at_the_door import open_door, say_suspects, suspects_document
-from cxredit_cli.commands.console import end_batch, print_json, stderr, stdout
+from cxredit_cli.commands.apply_report import SHOWN, apply_document, print_goal, print_refused, print_report
+from cxredit_cli.commands.at_the_door import open_door, say_suspects
+from cxredit_cli.commands.console import end_batch, print_json, stderr
 from cxredit_cli.commands.options import (
     BATCH,
     INPUT,
@@ -43,14 +44,12 @@ from cxredit_cli.commands.spread import GpusOption, paths_from_stdin, start_proc
 from cxredit_cli.inversion import STEPS
 
 if TYPE_CHECKING:
-    from cxredit_cli.editing.edit_run import ApplyReport
     from cxredit_cli.editing.write_edits import Native
     from cxredit_cli.radiographs.geometry import Fit
     from cxredit_cli.storage.codes import Codes
     from cxredit_cli.storage.directions import Direction
 
 DEFAULT_STRENGTH = "3"
-SHOWN = 12
 FORMATS = ("auto", "png", "dicom")
 FEW = 3  # films are edited sooner than processes start
 
@@ -267,18 +266,18 @@ def command(
         paths = {source.name: source.parts for source in listed} if codes is None else {}
         made = write_dataset(wanted, report, output, paths, progress)
     if json:
-        document = _document(report, output, direction_path)
+        document = apply_document(report, output, direction_path)
         if made is not None and wanted is not None:
             document["dataset"] = dataset_document(made, wanted)
         print_json(document)
     else:
-        _print(report, output, sheets)
+        print_report(report, output, sheets)
         if made is not None and wanted is not None:
             print_dataset(made, wanted)
         if goal is not None:
-            _print_goal(report, goal.limit)
+            print_goal(report, goal.limit)
     say_suspects(report.suspects)
-    _print_refused(report, strict)
+    print_refused(report, strict)
     if carried is None and native is None and chosen.carried is None and listed:
         stderr.print(
             "The direction is not calibrated, so the edits are the generator's pictures; after `cxredit direction "
@@ -343,67 +342,3 @@ def choose_codes(inputs: list[str]) -> Path | None:
     if files and len(inputs) > 1:
         raise InputError(f"Give one file of codes, or images; {len(inputs)} inputs were given and {files[0]} is HDF5.")
     return Path(files[0]) if files else None
-
-
-def _document(report: "ApplyReport", output: Path, direction: Path) -> dict[str, object]:
-    return {
-        "output": str(output),
-        "manifest": str(output / "manifest.csv"),
-        "direction": str(direction),
-        "images_edited": report.edited,
-        "images_already_done": report.already_done,
-        "edits": [dict(row) for row in report.rows],
-        "missed": [dict(row) for row in report.missed],
-        "refused": [dict(row) for row in report.refused],
-        "suspects": suspects_document(report.suspects),
-        "failed": [{"source": name, "reason": reason} for name, reason in report.failed],
-    }
-
-
-def _print(report: "ApplyReport", output: Path, sheets: bool) -> None:
-    for row in report.rows[:SHOWN]:
-        known = [f"{float(row['psnr']):.1f} dB"] if row["psnr"] else []
-        known += [f"SSIM {float(row['ssim']):.3f}"] if row["ssim"] else []
-        fidelity = f"reconstruction {', '.join(known)}, " if known else ""
-        share = f"{float(row['mean_abs_change']):.2%}" if row["mean_abs_change"] else "an unknown part"
-        change = f"edit changes {share} of the grey range on average"
-        before = (row["carried"] and row["film_ctr"]) or row["reconstruction_ctr"]
-        reached = f"CTR {before} to {row['ctr']}, " if row["target_ctr"] else ""
-        stdout.print(f"{output / row['file']}: {reached}{fidelity}{change}", markup=False)
-    if len(report.rows) > SHOWN:
-        stdout.print(f"and {len(report.rows) - SHOWN} more in {output / 'manifest.csv'}", markup=False)
-    kept = f", {report.already_done} were there already" if report.already_done else ""
-    why = "could not be read or measured" if report.rows and report.rows[0]["target_ctr"] else "could not be read"
-    failed = f", {len(report.failed)} {why}" if report.failed else ""
-    written = "sheets and manifest.csv are" if sheets else "manifest.csv is"
-    stdout.print(f"{report.edited} images edited{kept}{failed}; {written} in {output}", markup=False)
-
-
-def _print_refused(report: "ApplyReport", strict: bool) -> None:
-    """Name the films whose edits were refused, once each, with the first reason and the strengths that it holds for."""
-    first: dict[str, tuple[str, list[str]]] = {}
-    for row in report.refused:
-        reason, strengths = first.setdefault(row["source"], (row["refused"], []))
-        if row["refused"] == reason:
-            strengths.append(row["strength"])
-    for name, (reason, strengths) in list(first.items())[:SHOWN]:
-        stderr.print(f"{name}: not edited at {', '.join(strengths)}: {reason}", markup=False)
-    if len(first) > SHOWN:
-        stderr.print(f"and {len(first) - SHOWN} more films, see refused in manifest.csv")
-    if first:
-        instead = "nothing was written" if strict else "the generator's pictures (_model) stand for them"
-        stderr.print(f"Refused: {len(report.refused)} of the edits, of {len(first)} of the films; {instead}.")
-
-
-def _print_goal(report: "ApplyReport", limit: float) -> None:
-    stdout.print(
-        f"The CTR asked for was reached in {len(report.rows) - len(report.missed)} of {len(report.rows)} edits."
-    )
-    for row in report.missed[:SHOWN]:
-        near = f"the nearest within a strength of {limit:g} that keeps a plausible chest is {row['ctr']}"
-        if row["carried"]:  # the border could not be moved as far
-            near = f"the film itself came to {row['ctr'] or 'outlines that cannot be right'}"
-        asked = f"{row['source']}: asked for a CTR of {row['target_ctr']}, {near} at {row['strength']}"
-        stderr.print(asked, markup=False)
-    if len(report.missed) > SHOWN:
-        stderr.print(f"and {len(report.missed) - SHOWN} more, see target_ctr and ctr in manifest.csv")

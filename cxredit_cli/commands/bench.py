@@ -1,15 +1,27 @@
 """`cxredit bench`: how fast the operations and the work made of them are here."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxredit_cli.commands.options import INPUT, METHOD, DeviceOption, JsonOption
+from cxredit_cli.commands.options import INPUT, METHOD, OUTPUT, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
-    from cxredit_cli.benchmarks.run_cases import BenchReport
+    from cxredit_cli.benchmarks.run_cases import BenchReport, Result
 
-WIDTH = 140  # of the table
+# Widths of the table's columns, for a row is printed when it is measured; numbers stand at the right.
+WORDS = {"name": 34, "shape": 16, "dtype": 8}
+NUMBERS = {
+    "median ms": 9,
+    "reference ms": 12,
+    "ratio": 6,
+    "img/s": 9,
+    "bandwidth": 9,
+    "peak": 5,
+    "error": 5,
+    "gradient": 8,
+}
 
 
 def command(
@@ -42,6 +54,10 @@ def command(
             "--same-process", help="Give the reference the fast path's memory settings too.", rich_help_panel=METHOD
         ),
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the figures as JSON, after each name.", rich_help_panel=OUTPUT),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Measure the operations, synthesis, its gradient, an inversion step, a training iteration, beside textbook code.
@@ -51,20 +67,35 @@ def command(
     fast path's own precision on a GPU. In float32 both must agree, else the exit code is 1.
     """
     from dataclasses import asdict
+    from json import dumps
 
+    from cxredit_cli.atomic import refuse_folders, write_text
     from cxredit_cli.benchmarks.cases import Settings
     from cxredit_cli.benchmarks.run_cases import GRADIENT_TOLERANCE, TOLERANCE, run_benchmarks
-    from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr
+    from cxredit_cli.commands.console import ConsoleProgress, print_json, stderr, stdout
     from cxredit_cli.devices import resolve_device, resolve_precision
+    from cxredit_cli.progress import SilentProgress
 
+    refuse_folders(output)
     target = resolve_device(device)
     dtype = resolve_precision(precision, target)
     settings = Settings(resolution, batch, channel_base, channel_max, target, dtype, pl_weight)
-    report = run_benchmarks(settings, only or [], seconds, same_process, ConsoleProgress())
-    if json:
-        print_json(asdict(report))
-    else:
-        _print(report)
+    progress = ConsoleProgress() if json else SilentProgress()  # rows that come say how far it is
+    report: BenchReport | None = None
+    try:
+        for report in run_benchmarks(settings, only or [], seconds, same_process, progress):
+            if output is not None:
+                write_text(output, dumps(asdict(report), indent=2) + "\n")
+            if not json:
+                if len(report.results) == 1:
+                    stdout.print(_line([*WORDS, *NUMBERS]), markup=False)
+                stdout.print(_line(_row(report.results[-1])), markup=False)
+    finally:  # stopped, it has said what it measured
+        if report is not None and json:
+            print_json(asdict(report))
+        elif report is not None:
+            _print_machine(report)
+    assert report is not None
     if report.wrong:
         stderr.print(
             f"In float32 the fast path differs from the reference by more than {TOLERANCE:g} (gradients: "
@@ -74,33 +105,32 @@ def command(
         raise typer.Exit(1)
 
 
-def _print(report: "BenchReport") -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _line(cells: list[str]) -> str:
+    words, numbers = cells[: len(WORDS)], cells[len(WORDS) :]
+    left = [f"{cell:{width}}" for cell, width in zip(words, WORDS.values(), strict=True)]
+    right = [f"{cell:>{width}}" for cell, width in zip(numbers, NUMBERS.values(), strict=True)]
+    return "  ".join([*left, *right]).rstrip()
 
+
+def _row(result: "Result") -> list[str]:
+    return [
+        result.name,
+        "x".join(map(str, result.shape)),
+        result.dtype,
+        f"{result.median_s * 1000:.3g}",
+        f"{result.reference_s * 1000:.3g}",
+        f"{result.ratio:.2f}",
+        f"{result.img_per_s:.4g}",
+        "" if result.bandwidth_share is None else f"{result.bandwidth_share:.0%}",
+        "" if result.peak_share is None else f"{result.peak_share:.0%}",
+        f"{result.max_error:.0e}",
+        "" if result.gradient_error is None else f"{result.gradient_error:.0e}",
+    ]
+
+
+def _print_machine(report: "BenchReport") -> None:
     from cxredit_cli.commands.console import stdout
 
-    table = Table(box=None, header_style="bold", pad_edge=False, show_edge=False)
-    for name in ("name", "shape", "dtype"):
-        table.add_column(name)
-    for name in ("median ms", "reference ms", "ratio", "img/s", "bandwidth", "peak", "error", "gradient"):
-        table.add_column(name, justify="right")
-    for result in report.results:
-        table.add_row(
-            result.name,
-            "x".join(map(str, result.shape)),
-            result.dtype,
-            f"{result.median_s * 1000:.3g}",
-            f"{result.reference_s * 1000:.3g}",
-            f"{result.ratio:.2f}",
-            f"{result.img_per_s:.4g}",
-            "" if result.bandwidth_share is None else f"{result.bandwidth_share:.0%}",
-            "" if result.peak_share is None else f"{result.peak_share:.0%}",
-            f"{result.max_error:.0e}",
-            "" if result.gradient_error is None else f"{result.gradient_error:.0e}",
-        )
-    # Wide enough for every column: one that is cut says nothing.
-    Console(highlight=False, width=max(stdout.width, WIDTH)).print(table)
     peaks = ", ".join(f"{peak / 1e12:.3g} TFLOP/s in {dtype}" for dtype, peak in report.matrix_peak.items())
     for line in (
         f"{report.device}; measured here: copies at {report.copy_bandwidth / 1e9:.3g} GB/s, matrix products at {peaks}",

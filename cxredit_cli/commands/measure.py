@@ -66,12 +66,12 @@ def command(
 
     Lengths and areas are fractions of the image's side and area. `plausible` is no where the outlines cannot be of a
     frontal chest X-ray; `problem` says why, and `suspect` what looks wrong with the image as a whole. AP films enlarge
-    the heart: compare like with like.
+    the heart: compare like with like. A run that was stopped carries on with the same line.
     """
     start_processes(gpus)
 
     from cxredit_cli.atomic import refuse_folders
-    from cxredit_cli.evaluation.measure_many import list_groups, measure_groups, write_table
+    from cxredit_cli.evaluation.measure_many import list_groups, measure_groups
     from cxredit_cli.radiographs.geometry import check_fit
     from cxredit_cli.storage.anatomy_network import load_anatomy
     from cxredit_cli.storage.models import Model, load_model
@@ -89,10 +89,9 @@ def command(
             stderr.print(f"{skipped} contact sheets and grids in the folders are left out.")
         network = load_anatomy(anatomy, target)
         door = open_door(on_suspect, right, target)
-        report = measure_groups(network, groups, square, overlay, batch, progress, door, processes)
+        report = measure_groups(network, groups, output, square, overlay, batch, progress, door, processes)
     if not processes.first:
         return
-    write_table(output, report)
     if json:
         print_json(_document(report, output, overlay))
     else:
@@ -102,39 +101,32 @@ def command(
 
 
 def _document(report: "MeasureReport", output: Path, overlay: Path | None) -> dict[str, object]:
-    found = report.anatomy
-    images = []
-    for index, (given, name) in enumerate(report.rows):
-        assert found is not None
-        problem = found.problem[index]
-        images.append(
-            {"input": given, "name": name, **found.plain(index), "plausible": not problem, "problem": problem}
-            | {"suspect": report.suspect[index]}
-        )
     return {
         "output": str(output),
         "overlay": None if overlay is None else str(overlay),
-        "images": images,
+        "already_done": report.already_done,
+        "images": [image.plain() for image in report.images],
         "suspects": suspects_document(report.suspects),
         "failed": [{"name": name, "reason": reason} for name, reason in report.failed],
     }
 
 
 def _print(report: "MeasureReport", output: Path, overlay: Path | None) -> None:
-    found = report.anatomy
-    if found is not None and len(found) <= NAMED:
-        width = max(len(name) for _, name in report.rows)
-        for index, (_, name) in enumerate(report.rows):
-            problem = found.problem[index]
-            line = f"implausible: {problem}" if problem else f"CTR {found.ctr[index]:.3f}"
-            stdout.print(f"{name:{width}}  {line}", markup=False)
-    line = f"{output}: {len(report.rows)} measured"
-    if found is not None:
-        ctr = found.ctr[found.plausible]
-        if len(ctr):
-            line += f", mean CTR {ctr.mean():.3f} (standard deviation {ctr.std():.3f})"
-        if len(ctr) < len(found):
-            line += f"; {len(found) - len(ctr)} implausible, left out of the mean"
+    from statistics import fmean, pstdev
+
+    images = report.images
+    if len(images) <= NAMED:
+        width = max((len(image.name) for image in images), default=0)
+        for image in images:
+            line = f"implausible: {image.problem}" if image.problem else f"CTR {image.ctr:.3f}"
+            stdout.print(f"{image.name:{width}}  {line}", markup=False)
+    line = f"{output}: {len(images)} measured"
+    line += f", {report.already_done} of them before" if report.already_done else ""
+    ctr = [image.ctr for image in images if not image.problem]
+    if ctr:
+        line += f", mean CTR {fmean(ctr):.3f} (standard deviation {pstdev(ctr):.3f})"
+    if len(ctr) < len(images):
+        line += f"; {len(images) - len(ctr)} implausible, left out of the mean"
     if report.failed:
         line += f"; {len(report.failed)} could not be read"
     stdout.print(line, markup=False)

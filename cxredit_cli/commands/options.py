@@ -161,4 +161,7 @@ ClassOption = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
-CLASSIFIER_HELP = "torch.export (.pt2), TorchScript (.pt) or ONNX with its .json beside it, or torchxrayvision:NAME"
+CLASSIFIER_HELP = (
+    "torch.export (.pt2), TorchScript (.pt) or ONNX with its .json beside it, one of examples/train_classifier.py "
+    "(.safetensors), or torchxrayvision:NAME"
+)

@@ -1,18 +1,15 @@
 """A direction from labelled codes, and how well it tells the classes apart on patients that were not fitted."""
 
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.svm import LinearSVC
 
 from cxredit_cli.directions.controls import Residuals
+from cxredit_cli.directions.linear_classifiers import Loss, Problem, fit_classifiers
 from cxredit_cli.errors import InputError, known_word
 from cxredit_cli.metrics.rank_statistics import auc_interval, permute_patients, roc_auc
 from cxredit_cli.progress import Progress, SilentProgress
@@ -24,10 +21,10 @@ from cxredit_cli.separability.shrinkage import SHRINKAGES
 LabelMethod = Literal["means", "lda", "logistic", "svm"]
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # sklearn's C for codes of unit variance: from means to a free fit
+CLASSIFIERS = ("logistic", "svm")
 INNER_FOLDS = 3
-CONTROL_WEIGHT = 30.0  # controls enter this much larger than codes: the penalty, which goes by the weights, spares them
 PERMUTATIONS = 200
-MAX_ITERATIONS = 5000
+MAX_ITERATIONS = 5000  # of the classifier on controls alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +56,13 @@ class _Fit:
     residuals: Residuals
     penalty: float | None  # what was chosen: of SHRINKAGES for lda, else of PENALTIES
 
-    def project(self, cohort: _Cohort) -> Floats:
-        return np.asarray(self.residuals.of(cohort.x, cohort.controls).project(self.axis[None])[0])
+    @classmethod
+    def of(cls, axis: Floats, residuals: Residuals, penalty: float | None) -> Self:
+        """Raises InputError for an axis that has no length."""
+        length = np.linalg.norm(axis)
+        if not length > 0:
+            raise InputError("The two classes have the same codes, so no direction leads from one to the other.")
+        return cls(np.asarray(axis / length), residuals, penalty)
 
 
 def check_method(method: str) -> LabelMethod:
@@ -86,15 +88,15 @@ def labelled_direction(
     svm: linear support vector machine (as InterFaceGAN, Shen et al. 2020). The penalties of the last two are chosen
     on folds within the fitted codes. `controls` [N, k] are taken out of the codes by regression on the fitted codes,
     and logistic and svm also get them as variables of their own, so that labels which the controls explain need not be
-    explained by codes. means and lda read codes a part at a time, the others hold all of them. With `coordinates`
-    [D, K] (`visible_coordinates`) all is done to codes times these, which are held, and lda chooses its shrinkage as
-    the others their penalties. Raises InputError when a class has fewer patients than folds.
+    explained by codes. Codes are read a part at a time. With `coordinates` [D, K] (`visible_coordinates`) all is done
+    to codes times these, which are held, and lda chooses its shrinkage as the others their penalties. Raises InputError
+    when a class has fewer patients than folds.
     """
     progress = progress or SilentProgress()
     patient = np.unique(np.asarray(patients), return_inverse=True)[1].astype(np.int64)
     none = np.empty((len(codes), 0))
     x = CodeRows.of(codes)
-    penalties: tuple[float, ...] = PENALTIES if method in ("logistic", "svm") else ()
+    penalties: tuple[float, ...] = PENALTIES if method in CLASSIFIERS else ()
     if coordinates is not None:
         x = CodeRows.of(x.project(coordinates.T).T)
         penalties = SHRINKAGES if method == "lda" else penalties
@@ -103,30 +105,23 @@ def labelled_direction(
     controlled = cohort.controls.shape[1] > 0
     if controlled:
         _check_overlap(cohort)
-    plain = _Cohort(cohort.x, none, positive, patient, penalties)
-    progress.start("Fitting", (folds + 1) * (1 + controlled), unit="fit")
-    done = 0
-
-    def step() -> None:
-        nonlocal done
-        done += 1
-        progress.advance(done)
-
-    scores = _held_out(cohort, fold, method, seed, step)
-    fit = _fit(cohort, method, seed)
-    step()
-    axis, length = _in_codes(fit.axis, coordinates)
-    statistics: dict[str, Any] = _describe(cohort, fit, scores, fold, seed)
+    fits = _fit_all(cohort, fold, method, seed, progress)
+    axis, length = _in_codes(fits[-1].axis, coordinates)
+    projections = _project(cohort, fits)
+    scores = _held_out(projections, fold, positive)
+    statistics: dict[str, Any] = _describe(cohort, projections[-1], scores, fold, seed)
+    statistics["penalty"] = fits[-1].penalty
     for name in ("class_gap", "class_deviation"):
         statistics[name] /= length
     if controlled:
-        statistics["controls_explain_of_codes"] = fit.residuals.explained(cohort.x, cohort.controls)
+        plain = replace(cohort, controls=none)
+        without = _fit_all(plain, fold, method, seed, progress)
+        statistics["controls_explain_of_codes"] = fits[-1].residuals.explained(cohort.x, cohort.controls)
         statistics["auc_of_controls_alone"] = float(roc_auc(_controls_alone(cohort, fold), positive))
-        statistics["auc_without_controls"] = float(roc_auc(_held_out(plain, fold, method, seed, step), positive))
-        without, _ = _in_codes(_fit(plain, method, seed).axis, coordinates)
-        statistics["cosine_without_controls"] = float(axis @ without)
-        step()
-    progress.finish()
+        statistics["auc_without_controls"] = float(
+            roc_auc(_held_out(_project(plain, without), fold, positive), positive)
+        )
+        statistics["cosine_without_controls"] = float(axis @ _in_codes(without[-1].axis, coordinates)[0])
     return Labelled(axis, statistics)
 
 
@@ -149,11 +144,12 @@ def _check_overlap(cohort: _Cohort) -> None:
         )
 
 
-def _describe(cohort: _Cohort, fit: _Fit, scores: Floats, fold: NDArray[np.int64], seed: int) -> dict[str, Any]:
+def _describe(
+    cohort: _Cohort, projections: Floats, scores: Floats, fold: NDArray[np.int64], seed: int
+) -> dict[str, Any]:
     positive, patients = cohort.positive, cohort.patients
     area = float(roc_auc(scores, positive))
     null = roc_auc(scores, permute_patients(positive, patients, fold, PERMUTATIONS, seed))
-    projections = fit.project(cohort)
     gap = projections[positive].mean() - projections[~positive].mean()
     within = np.sqrt((projections[positive].var() + projections[~positive].var()) / 2)
     return {
@@ -169,83 +165,110 @@ def _describe(cohort: _Cohort, fit: _Fit, scores: Floats, fold: NDArray[np.int64
         "auc_in_sample": float(roc_auc(projections, positive)),
         "class_gap": float(gap),
         "class_deviation": float(within),
-        "penalty": fit.penalty,
     }
+
+
+def _fit_all(
+    cohort: _Cohort, fold: NDArray[np.int64], method: LabelMethod, seed: int, progress: Progress
+) -> list[_Fit]:
+    """What each fold's others give, then what all codes give."""
+    sets = [fold != index for index in range(int(fold.max()) + 1)] + [np.ones(len(fold), dtype=np.bool_)]
+    if method in CLASSIFIERS:
+        return _classify(cohort, sets, "svm" if method == "svm" else "logistic", seed, progress)
+    fits = []
+    progress.start("Fitting", len(sets), unit="fit")
+    for done, members in enumerate(sets, start=1):
+        fits.append(_fit(cohort.part(members), method, seed))
+        progress.advance(done)
+    progress.finish()
+    return fits
 
 
 def _fit(cohort: _Cohort, method: LabelMethod, seed: int) -> _Fit:
     if not cohort.penalties:
         return _fit_with(cohort, method, None)
-    return _fit_with(cohort, method, _choose_penalty(cohort, method, seed))
+    fold = assign_folds(cohort.positive, cohort.patients, INNER_FOLDS, seed)
+    sets = [fold != index for index in range(INNER_FOLDS)]
+    areas = []
+    for penalty in cohort.penalties:
+        fits = [_fit_with(cohort.part(members), method, penalty) for members in sets]
+        areas.append(float(roc_auc(_held_out(_project(cohort, fits), fold, cohort.positive), cohort.positive)))
+    return _fit_with(cohort, method, _best(cohort.penalties, areas))
 
 
-def _fit_with(cohort: _Cohort, method: LabelMethod, penalty: float | None) -> _Fit:
+def _fit_with(cohort: _Cohort, method: LabelMethod, shrinkage: float | None) -> _Fit:
+    """The difference of the means, or the axis of LDA; None: with as much shrinkage as is derived."""
     residuals = Residuals.fit(cohort.x, cohort.controls)
     left = residuals.of(cohort.x, cohort.controls)
     if method == "means":
         classes = np.stack([cohort.positive, ~cohort.positive])
         means = left.sums(classes) / classes.sum(axis=1)[:, None]
-        axis = means[0] - means[1]
-    else:
-        # No penalty here changes under a rotation, so the codes' own few coordinates serve as well as all dimensions.
-        basis = PrincipalBasis.of(left)
-        if method == "lda":
-            axis = fit_shrinkage(left, basis, cohort.positive[None], left.dimensions, penalty).axes[0]
-        else:
-            assert penalty is not None
-            scale = np.sqrt(basis.variances.mean())
-            weights = _classify(method, basis.coordinates(left.all()) / scale, cohort, penalty)
-            axis = basis.vectors @ weights
-    length = np.linalg.norm(axis)
-    if not length > 0:
-        raise InputError("The two classes have the same codes, so no direction leads from one to the other.")
-    return _Fit(np.asarray(axis / length), residuals, penalty)
+        return _Fit.of(means[0] - means[1], residuals, None)
+    basis = PrincipalBasis.of(left)
+    axis = fit_shrinkage(left, basis, cohort.positive[None], left.dimensions, shrinkage).axes[0]
+    return _Fit.of(axis, residuals, shrinkage)
 
 
-def _classify(method: LabelMethod, coordinates: Floats, cohort: _Cohort, penalty: float) -> Floats:
-    """The weights [r] of a linear classifier on coordinates [n, r] and, hardly penalised, the controls."""
-    features = np.concatenate([coordinates, CONTROL_WEIGHT * (cohort.controls - cohort.controls.mean(axis=0))], axis=1)
-    options: dict[str, Any] = {"C": penalty, "class_weight": "balanced", "max_iter": MAX_ITERATIONS}
-    machine = (
-        LogisticRegression(**options) if method == "logistic" else LinearSVC(**options, dual="auto", random_state=0)
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a weak penalty change no direction
-        machine.fit(features, cohort.positive)
-    return np.asarray(machine.coef_[0, : coordinates.shape[1]], dtype=np.float64)
+def _classify(cohort: _Cohort, sets: list[Bools], loss: Loss, seed: int, progress: Progress) -> list[_Fit]:
+    """Classifiers of each set of codes, with the penalty that does best on folds within the set."""
+    basis = PrincipalBasis.of(cohort.x)
+    progress.start("Fitting", None, unit="step")
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress.advance(done)
+
+    def fit(chosen: list[tuple[Bools, Residuals, float]]) -> list[_Fit]:
+        problems = [Problem(*each) for each in chosen]
+        axes = fit_classifiers(cohort.x, basis, cohort.controls, cohort.positive, problems, loss, step)
+        return [_Fit.of(axis, one.residuals, one.inverse_penalty) for axis, one in zip(axes, problems, strict=True)]
+
+    def residuals(members: Bools) -> Residuals:
+        return Residuals.fit(cohort.x.part(members), cohort.controls[members])
+
+    folds = [assign_folds(cohort.positive[one], cohort.patients[one], INNER_FOLDS, seed) for one in sets]
+    inner = []
+    for members, fold in zip(sets, folds, strict=True):
+        for index in range(INNER_FOLDS):
+            fitted = members.copy()
+            fitted[members] = fold != index
+            inner.append((fitted, residuals(fitted)))
+    tried = fit([(*part, penalty) for penalty in cohort.penalties for part in inner])
+    projections = _project(cohort, tried).reshape(len(cohort.penalties), len(sets), INNER_FOLDS, -1)
+    chosen = []
+    for index, (members, fold) in enumerate(zip(sets, folds, strict=True)):
+        positive = cohort.positive[members]
+        scores = [_held_out(some[index][:, members], fold, positive) for some in projections]
+        areas = [float(roc_auc(one, positive)) for one in scores]
+        chosen.append((members, residuals(members), _best(cohort.penalties, areas)))
+    fits = fit(chosen)
+    progress.finish()
+    return fits
 
 
-def _choose_penalty(cohort: _Cohort, method: LabelMethod, seed: int) -> float:
-    """The penalty with the best AUC on inner folds by patient; the stronger one where they are equal."""
-    fold = assign_folds(cohort.positive, cohort.patients, INNER_FOLDS, seed)
-    areas = []
-    for penalty in cohort.penalties:
-        scores = _project_folds(cohort, fold, partial(_fit_with, method=method, penalty=penalty))
-        areas.append(float(roc_auc(scores, cohort.positive)))
-    return cohort.penalties[int(np.argmax(np.round(areas, 4)))]
+def _best(penalties: Sequence[float], areas: Sequence[float]) -> float:
+    """The penalty with the best AUC; the stronger one where they are equal."""
+    return penalties[int(np.argmax(np.round(areas, 4)))]
 
 
-def _held_out(
-    cohort: _Cohort, fold: NDArray[np.int64], method: LabelMethod, seed: int, step: Callable[[], None]
-) -> Floats:
-    def fit(part: _Cohort) -> _Fit:
-        found = _fit(part, method, seed)
-        step()
-        return found
-
-    return _project_folds(cohort, fold, fit)
+def _project(cohort: _Cohort, fits: Sequence[_Fit]) -> Floats:
+    """Projections [F, N] of all codes, without what each fit found of the controls in them."""
+    result = cohort.x.project(np.stack([fit.axis for fit in fits]))
+    for row, fit in zip(result, fits, strict=True):
+        row -= (cohort.controls - fit.residuals.centre) @ (fit.residuals.slopes @ fit.axis)
+    return result
 
 
-def _project_folds(cohort: _Cohort, fold: NDArray[np.int64], fit: Callable[[_Cohort], _Fit]) -> Floats:
-    """Projections [N] on what the other folds gave, centred and scaled by those so that folds compare."""
+def _held_out(projections: Floats, fold: NDArray[np.int64], positive: Bools) -> Floats:
+    """Of projections [K, N] on what each fold's others gave those of the fold: [N], scaled so that folds compare."""
     scores = np.empty(len(fold))
     for index in range(int(fold.max()) + 1):
-        training, held = cohort.part(fold != index), cohort.part(fold == index)
-        found = fit(training)
-        fitted = found.project(training)
-        middle = (fitted[training.positive].mean() + fitted[~training.positive].mean()) / 2
-        within = np.sqrt((fitted[training.positive].var() + fitted[~training.positive].var()) / 2)
-        scores[fold == index] = (found.project(held) - middle) / max(float(within), 1e-12)
+        held, projected = fold == index, projections[index]
+        ill, well = projected[~held & positive], projected[~held & ~positive]
+        within = np.sqrt((ill.var() + well.var()) / 2)
+        scores[held] = (projected[held] - (ill.mean() + well.mean()) / 2) / max(float(within), 1e-12)
     return scores
 
 

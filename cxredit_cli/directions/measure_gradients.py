@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxredit_cli.anatomy.measures import measure_images
-from cxredit_cli.anatomy.outlines import normalise, resize
 from cxredit_cli.anatomy.picture_measures import soft_measures
 from cxredit_cli.inversion.precision import fast_gradients
 from cxredit_cli.networks.anatomy import HEART, LEFT_LUNG, RIGHT_LUNG, AnatomyNetwork
 from cxredit_cli.networks.any_classifier import ClassifierScore
 from cxredit_cli.networks.generator import Generator
+from cxredit_cli.networks.preparation import normalise, resize
 from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress, SilentProgress
 

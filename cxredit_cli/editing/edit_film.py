@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from cxredit_cli.anatomy.measures import Anatomy, measure_segmentation
-from cxredit_cli.anatomy.outlines import clean, resize, segment
+from cxredit_cli.anatomy.outlines import clean, segment
 from cxredit_cli.editing.border_move import plan_move
 from cxredit_cli.editing.cardiac_layer import find_layer, move_layer
 from cxredit_cli.editing.film_refusals import Evidence, refusal
 from cxredit_cli.editing.heart_border import Border, find_border
 from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.networks.preparation import resize
 from cxredit_cli.storage.directions import Carried
 
 MASKS = 512  # side of the outlines
@@ -39,7 +40,6 @@ class CarriedEdit:
     strength: float
     change: NDArray[np.float32]  # [N, N], in grey of 0..1; 0 where nothing changes
     ctr: float  # of the edited film, by the network that steers; nan where implausible
-    generated_ctr: float  # of the generator's own edit
     refused: str  # why it cannot be trusted, "" where it can
 
 
@@ -84,15 +84,13 @@ def edit_film(
         changes = [add_residual(film, pictures[strengths.index(s)] - pictures[zero]) if s else still for s in wanted]
         measured = measure_films(network, [film + change for change in changes]).ctr
         edits = [
-            CarriedEdit(s, change, float(ctr), evidence.generated(s), unusable if s else "")
+            CarriedEdit(s, change, float(ctr), unusable if s else "")
             for s, change, ctr in zip(wanted, changes, measured, strict=True)
         ]
         return FilmEdits(edits, kind, evidence.film_ctr, evidence.reconstruction_ctr)
     if unusable:
         still = np.zeros_like(film)
-        refused = [
-            CarriedEdit(s, still, evidence.film_ctr, evidence.generated(s), unusable if s else "") for s in wanted
-        ]
+        refused = [CarriedEdit(s, still, evidence.film_ctr, unusable if s else "") for s in wanted]
         return FilmEdits(refused, kind, evidence.film_ctr, evidence.reconstruction_ctr)
     border = find_border(reduce(film, SNAPPED), masks, strengths)
     at_own_size = border.scaled(side / min(side, SNAPPED))
@@ -108,7 +106,7 @@ def edit_film(
         move = plan_move(at_own_size, strength, gain, side)
         change = move_layer(film, layer, move) if strength else np.zeros_like(film)
         change = np.clip(film + change, 0, 1) - film
-        made.append(CarriedEdit(strength, change, ctr, evidence.generated(strength), why))
+        made.append(CarriedEdit(strength, change, ctr, why))
     return FilmEdits(made, kind, evidence.film_ctr, evidence.reconstruction_ctr)
 
 

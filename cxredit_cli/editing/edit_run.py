@@ -54,6 +54,7 @@ class ApplyReport:
 
     rows: list[Row] = field(default_factory=list)  # of the manifest, for the images of this run
     edited: int = 0  # images
+    refused_images: int = 0  # films of which every edit was refused
     already_done: int = 0  # images that an earlier run had edited with the same parameters
     missed: list[Row] = field(default_factory=list)  # rows whose CTR is not within the goal's tolerance
     refused: list[Row] = field(default_factory=list)  # rows of edits that could not be carried to the film
@@ -65,9 +66,7 @@ class ApplyReport:
 class Done:
     """What one process did of some images."""
 
-    known: list[tuple[str, str]] = field(default_factory=list)  # stem and recipe of each image with edits
-    edited: int = 0
-    already_done: int = 0
+    known: list[tuple[str, str, bool]] = field(default_factory=list)  # of each image: stem, recipe, if made just now
     failed: list[tuple[str, str]] = field(default_factory=list)
     suspects: list[Suspect] = field(default_factory=list)
 
@@ -83,7 +82,7 @@ class EditRun:
         labels = Labels(output, options.sheets, options.format, *text)
         self.writers = Writers(labels, options.native, options.anatomy, options.jobs, self._written)
         self._waiting: list[Rows] = []  # of this process, for the first one's manifest
-        self._report, self._known = ApplyReport(), list[tuple[str, str]]()
+        self._report, self._known = ApplyReport(), list[tuple[str, str, bool]]()
 
     def __enter__(self) -> Self:
         return self
@@ -125,9 +124,8 @@ class EditRun:
 
         `failed` are those of them, by stem, that have no strength for their goal: name and reason.
         """
-        known = [(stem, recipe) for stem, recipe in images if stem not in failed]
-        edited, before = len(waiting) - len(failed), len(images) - len(waiting)
-        self._gather(Done(known, edited, before, [*unreadable, *failed.values()], list(suspects)))
+        known = [(stem, recipe, stem in waiting) for stem, recipe in images if stem not in failed]
+        self._gather(Done(known, [*unreadable, *failed.values()], list(suspects)))
 
     def finish(self) -> ApplyReport:
         """Wait for the last edits of all processes; the report is the first one's."""
@@ -135,8 +133,8 @@ class EditRun:
         self._gather(Done())
         if self.processes.first:
             self.folder.finish()
-            for stem, recipe in self._known:
-                self._report_rows(stem, recipe)
+            for stem, recipe, new in self._known:
+                self._report_rows(stem, recipe, new)
         return self._report
 
     def _written(self, rows: Rows) -> None:
@@ -156,16 +154,18 @@ class EditRun:
             for rows in written:
                 self._remember(rows)
             self._known += part.known
-            report.edited += part.edited
-            report.already_done += part.already_done
             report.failed += part.failed
             report.suspects += part.suspects
 
-    def _report_rows(self, stem: str, recipe: str) -> None:
+    def _report_rows(self, stem: str, recipe: str, new: bool) -> None:
         options, report = self.options, self._report
         labels = options.labels if options.goal is None else self.folder.labels_done(stem, recipe)
         rows = self.folder.rows_of(stem, labels, recipe)
         report.rows += rows
-        report.refused += [row for row in rows if row["refused"]]
+        refused = [row for row in rows if row["refused"]]
+        report.refused += refused
+        report.already_done += not new
+        report.edited += new and len(refused) < len(rows)
+        report.refused_images += new and len(refused) == len(rows)
         if options.goal is not None:
             report.missed += [row for row in rows if not options.goal.is_reached_in(row)]

@@ -7,10 +7,11 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from cxredit_cli.atomic import write_text
 from cxredit_cli.errors import InputError
+from cxredit_cli.storage.growing_table import GrowingTable
 
 COLUMNS = (
     "source",
@@ -83,16 +84,21 @@ class EditedFolder:
         self._taken: set[str] = set()  # stems
         self._numbers: dict[str, int] = {}  # that were last given to equal stems
         self._last: Row | None = None
-        for row in self._read():
-            self._remember(row)
-        self._file: TextIO | None = None
+        self._table = GrowingTable(self.manifest, COLUMNS)
+        if self._table.is_another():
+            raise InputError(
+                f"{self.manifest} is no manifest of this version of cxredit; move it away, or choose another "
+                "folder with -o."
+            )
+        for cells in self._table.rows():
+            if cells[PLACES["recipe"]] and _is_number(cells[PLACES["strength"]]):
+                self._remember(cells)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._table.close()
 
     def stem_for(self, stem: str, identity: str, number: int = 0) -> str:
         """The name for one original, the `number`th: `stem`, or `stem-2`, ... where another original has it already.
@@ -133,10 +139,7 @@ class EditedFolder:
         """Add a row to the manifest; its file is in place."""
         cells = [str(row.get(name, "")) for name in COLUMNS]
         self._remember(cells)
-        if self._file is None:
-            self._file = self._open()
-        _write_line(self._file, cells)
-        self._file.flush()
+        self._table.append(cells)
 
     def rows_of(self, stem: str, labels: list[str], recipe: str) -> list[Row]:
         """The manifest's rows for those edits of one original that were made by a recipe and are still there."""
@@ -146,7 +149,7 @@ class EditedFolder:
 
     def finish(self) -> None:
         """Rewrite the manifest with one row a file, in the order of names and strengths."""
-        self.__exit__()
+        self._table.close()
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -154,33 +157,8 @@ class EditedFolder:
         writer.writerows(row.cells for row in sorted(present, key=lambda row: (row["stem"], float(row["strength"]))))
         write_text(self.manifest, text.getvalue())
 
-    def _open(self) -> TextIO:
-        """The manifest, to be appended to."""
-        begin = not self.manifest.exists() or self.manifest.stat().st_size == 0
-        file = self.manifest.open("a", newline="", encoding="utf-8")
-        if begin:
-            _write_line(file, COLUMNS)
-        elif not self.manifest.read_bytes().endswith(b"\n"):
-            file.write("\n")  # the line that a kill cut off
-        return file
-
     def _has_sheet(self, stem: str) -> bool:
         return not self._sheets or self.sheet_path(stem).exists()
-
-    def _read(self) -> Iterator[list[str]]:
-        """The cells of the rows that are whole."""
-        if not self.manifest.exists() or self.manifest.stat().st_size == 0:
-            return
-        with self.manifest.open(newline="", encoding="utf-8", errors="replace") as file:
-            reader = csv.reader(file)
-            if tuple(next(reader, ())) != COLUMNS:
-                raise InputError(
-                    f"{self.manifest} is no manifest of this version of cxredit; move it away, or choose another "
-                    "folder with -o."
-                )
-            for cells in reader:
-                if len(cells) == len(COLUMNS) and cells[PLACES["recipe"]] and _is_number(cells[PLACES["strength"]]):
-                    yield cells
 
     def _is_there(self, row: Mapping[str, str]) -> bool:
         return not row["file"] or (self.folder / row["file"]).exists()
@@ -193,10 +171,6 @@ class EditedFolder:
         self._rows[key] = row
         self._stems[row["identity"]] = row["stem"]
         self._taken.add(row["stem"])
-
-
-def _write_line(file: TextIO, values: Any) -> None:
-    csv.writer(file, lineterminator="\n").writerow(values)
 
 
 def digest(content: object) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxredit_cli.anatomy.measures import Anatomy, measure_segmentation
-from cxredit_cli.anatomy.outlines import MASK_SIDE, clean, resize, segment
+from cxredit_cli.anatomy.outlines import MASK_SIDE, clean, segment
 from cxredit_cli.editing.counterfactual import (
     Change,
     Coordinates,
@@ -28,6 +28,7 @@ from cxredit_cli.inversion.request import InversionRequest
 from cxredit_cli.metrics.classification import probability, score_pictures
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.networks.any_classifier import ClassifierScore
+from cxredit_cli.networks.preparation import resize
 from cxredit_cli.storage.directions import Carried, Direction
 from cxredit_cli.storage.models import Model
 
@@ -37,6 +38,11 @@ Pixels = NDArray[np.float32]
 EACH_WAY = 4  # pictures from the reconstruction to either end
 RANDOMS = 8  # random changes of the same length
 MOVED_BORDER = 0.02  # of the CTR: then moving the heart's border on the film is tried beside adding tone
+COLUMNS = (  # of a table of many films
+    *("source", "class", "film_probability", "reconstruction_probability", "across_probability", "reached", "length"),
+    *("score_heart", "score_lungs", "score_elsewhere", "pixels_elsewhere", "ctr", "ctr_across"),
+    *("film_across_probability", "film_refused", "shuffled_change", "change", "psnr"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +305,7 @@ def _null(
 
 
 def row(explanation: Explanation, wanted: str) -> dict[str, Any]:
-    """One line of a table of many films."""
+    """One line of a table of many films, by COLUMNS."""
     plain = explanation.document()
     ctr = explanation.anatomy.ctr
     return {

@@ -1,13 +1,12 @@
 """Explanations of many films: each a row of a table that is appended to, the first ones kept whole for a page."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cxredit_cli.editing.edited_folder import digest
-from cxredit_cli.editing.explain import Explanation, Request, explain, row
+from cxredit_cli.editing.explain import COLUMNS, Explanation, Request, explain, row
 from cxredit_cli.errors import CxreditError, InputError
 from cxredit_cli.intake.door import SEEN_FROM, Door
 from cxredit_cli.networks.anatomy import AnatomyNetwork
@@ -15,6 +14,7 @@ from cxredit_cli.networks.any_classifier import ClassifierScore
 from cxredit_cli.progress import Progress
 from cxredit_cli.radiographs.film import read_film
 from cxredit_cli.radiographs.sources import Source
+from cxredit_cli.storage.growing_table import GrowingTable
 from cxredit_cli.storage.models import Model
 
 SHOWN = 12  # films on a page
@@ -45,7 +45,8 @@ def explain_many(
     The first SHOWN are always done, for they are shown. A film that cannot be read or explained is named.
     """
     how = recipe(model, score, request)
-    known = {} if table is None else _take_up(table, how)
+    growing = None if table is None else GrowingTable(table, (*COLUMNS, "film", "recipe"))
+    known = {} if growing is None else _take_up(growing, how)
     report = ExplainReport()
     progress.start("Explaining", len(sources))
     read = door.read(list(enumerate(sources)), max(model.generator.resolution, SEEN_FROM), request.inversion.fit, 16)
@@ -68,9 +69,11 @@ def explain_many(
             report.rows.append(line)
             if len(report.shown) < SHOWN:
                 report.shown.append(found)
-            if table is not None and (source.name, key) not in known:
-                _append(table, line)
+            if growing is not None and (source.name, key) not in known:
+                growing.append(line[name] for name in growing.columns)
         progress.advance(done)
+    if growing is not None:
+        growing.close()
     progress.finish()
     return report
 
@@ -90,29 +93,13 @@ def recipe(model: Model, score: ClassifierScore, request: Request) -> str:
     return digest(parts)
 
 
-def _take_up(table: Path, how: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """The rows of a table by the same recipe, by name and film; a last one that was cut short is ended, not counted."""
-    if not table.exists():
-        return {}
-    with table.open("a+", newline="") as file:
-        file.seek(0)
-        written = file.read()
-        cut_short = bool(written) and not written.endswith("\n")
-        file.seek(0)
-        reader = csv.DictReader(file)
-        if reader.fieldnames is not None and not {"source", "film", "recipe"} <= set(reader.fieldnames):
-            raise InputError(f"{table} is another table, not one of `cxredit explain`; use another --output.")
-        rows: list[dict[str, Any]] = [dict(line) for line in reader if line.get("recipe") == how]
-        if cut_short:
-            file.write("\n")
-    for line in rows:
-        line["reached"] = line["reached"] == "True"
-    return {(line["source"], line["film"]): line for line in rows}
-
-
-def _append(table: Path, line: dict[str, Any]) -> None:
-    with table.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(line), lineterminator="\n")
-        if file.tell() == 0:
-            writer.writeheader()
-        writer.writerow(line)
+def _take_up(table: GrowingTable, how: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows of a table by the same recipe, by name and film."""
+    if table.is_another():
+        raise InputError(f"{table.path} is another table, not one of `cxredit explain`; use another --output.")
+    rows = [dict[str, Any](zip(table.columns, cells, strict=True)) for cells in table.rows()]
+    return {
+        (line["source"], line["film"]): line | {"reached": line["reached"] == "True"}
+        for line in rows
+        if line["recipe"] == how
+    }

@@ -77,10 +77,6 @@ class Evidence:
         """How the edit of a strength changes the CTR of the reconstruction, by the fit along the path."""
         return float(self.fit[0] * strength + self.fit[1] * strength**2)
 
-    def generated(self, strength: float) -> float:
-        """The CTR of the generator's own picture at a strength of the path."""
-        return float(self.ctrs[int(np.argmin(np.abs(self.strengths - strength)))])
-
     def unusable(self) -> str:
         """Why no edit at all can be carried over to this film, "" where some may."""
         if self.film_problem:

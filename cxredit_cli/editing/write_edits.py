@@ -225,7 +225,7 @@ def _write_sheet(job: Job, labels: Labels, panels: list[Panel], strengths: list[
     # The scale is that of the edits: a large residual of the reconstruction saturates and does not hide them.
     changes = [panel.difference for panel in panels if panel.difference is not None and panel.difference.any()]
     limit = difference_limit(changes) if changes else None
-    sheet = edit_sheet(f"{job.source}    {labels.direction}", shown, footer, limit)
+    sheet = edit_sheet(f"{job.source}: {labels.direction}", shown, footer, limit)
     save_png(labels.folder / f"{job.stem}_sheet.png", sheet, text)
 
 

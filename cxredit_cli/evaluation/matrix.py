@@ -101,7 +101,10 @@ def judge_direction(
     `own` is what should move, `companions` what is known to go with it, `random` directions of equal length by kind.
     """
     column = classes.index(own)
-    areas = [_edited_against_unedited(moved, column, index) for index in range(1, len(moved.strengths))]
+    count, unedited = len(moved.log_odds), moved.log_odds[:, 0, column]
+    scores = np.stack([np.concatenate([at, unedited]) for at in moved.log_odds[:, 1:, column].T])  # [strengths, 2 N]
+    edited = np.arange(2 * count) < count
+    areas = roc_auc(scores, np.broadcast_to(edited, scores.shape)).tolist()
     place = next((index for index, area in enumerate(areas, 1) if area >= AUC), len(areas))
     rise = moved.rise()[place]
     spread = moved.log_odds[:, 0].std(axis=0)  # between patients
@@ -109,18 +112,16 @@ def judge_direction(
     next_one = max(others, key=lambda index: abs(rise[index]), default=None)
     kinds = {kind: [_largest(one, place, column) for one in each] for kind, each in random.items() if each}
     largest = max((max(values) for values in kinds.values()), default=None)
-    patients = np.tile(np.arange(len(moved.log_odds), dtype=np.int64), 2)
-    scores = np.concatenate([moved.log_odds[:, place, column], moved.log_odds[:, 0, column]])
-    edited = np.arange(len(scores)) < len(moved.log_odds)
+    patients = np.tile(np.arange(count, dtype=np.int64), 2)
     used = moved.plausible[:, 0] & moved.plausible[:, place]
     figures: dict[str, Any] = {
         "class": own,
         "companions": list(companions),
-        "scans": len(moved.log_odds),
+        "scans": count,
         "strengths": moved.strengths.tolist(),
         "strength": float(moved.strengths[place]),
         "auc": areas[place - 1],
-        "auc_interval": list(auc_interval(scores, edited, patients)),
+        "auc_interval": list(auc_interval(scores[place - 1], edited, patients)),
         "auc_by_strength": [0.5, *areas],
         "rising": float((moved.log_odds[:, place, column] > moved.log_odds[:, 0, column]).mean()),
         "rise": dict(zip(classes, rise.tolist(), strict=True)),
@@ -151,11 +152,6 @@ def reasons(figures: Mapping[str, Any]) -> list[str]:
     if figures["times_random"] is not None and figures["times_random"] < STANDS_OUT:
         found.append(f"{figures['times_random']:.1f} times what random directions of equal length do")
     return found
-
-
-def _edited_against_unedited(moved: Moved, column: int, place: int) -> float:
-    scores = np.concatenate([moved.log_odds[:, place, column], moved.log_odds[:, 0, column]])
-    return float(roc_auc(scores, np.arange(len(scores)) < len(moved.log_odds)))
 
 
 def _largest(moved: Moved, place: int, column: int) -> float:

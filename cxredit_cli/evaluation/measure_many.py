@@ -1,13 +1,11 @@
-"""Measuring many images: files, datasets and codes in, one table and pictures with outlines out."""
+"""Measuring many images: files, datasets and codes in, a table that grows and pictures with outlines out."""
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Self, TextIO
+from typing import TextIO
 
 import h5py
 import numpy as np
@@ -15,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxredit_cli.anatomy.measures import FIGURES, Anatomy, measure_segmentation
+from cxredit_cli.anatomy.measures import Anatomy, measure_segmentation
 from cxredit_cli.anatomy.outlines import MASK_SIDE, clean, segment
-from cxredit_cli.atomic import write_text
-from cxredit_cli.editing.edited_folder import A_FOLDER
+from cxredit_cli.editing.edited_folder import A_FOLDER, digest
 from cxredit_cli.errors import InputError
+from cxredit_cli.evaluation.measured_table import MeasuredImage, MeasuredTable
 from cxredit_cli.figures.outlines import OUTLINED, SIDE, outlined, outlined_text
 from cxredit_cli.figures.sheets import save_png
 from cxredit_cli.intake.door import Door, Suspect
@@ -34,7 +32,7 @@ from cxredit_cli.radiographs.read_many import read_all
 from cxredit_cli.radiographs.sources import Source, list_sources
 from cxredit_cli.storage.codes import Codes, read_codes
 from cxredit_cli.storage.dataset import Dataset, is_prepared
-from cxredit_cli.storage.models import Model
+from cxredit_cli.storage.models import Model, fingerprint
 
 OVERVIEWS = ("_sheet.png", "_grid.png", OUTLINED)  # pictures that the tool itself lays beside radiographs
 
@@ -51,6 +49,13 @@ class Files:
     def names(self) -> list[str]:
         """What each image is called."""
         return [source.name for _, source in self.sources]
+
+    def identities(self) -> list[object]:
+        """What tells each image, as it is now, from every other."""
+        return [
+            [given, source.name, str(source.path), source.member, source.any_view, _state(source.path)]
+            for given, source in self.sources
+        ]
 
     def take(self, places: Sequence[int]) -> "Files":
         """Some of them."""
@@ -72,6 +77,11 @@ class DatasetRows:
         """What each image is called."""
         return [self.dataset.names[row] for row in self.rows]
 
+    def identities(self) -> list[object]:
+        """What tells each image, as it is now, from every other."""
+        state = _state(Path(self.given))
+        return [[self.given, int(row), state] for row in self.rows]
+
     def take(self, places: Sequence[int]) -> "DatasetRows":
         """Some of them."""
         return replace(self, rows=self.rows[list(places)])
@@ -92,6 +102,11 @@ class CodeRows:
     def names(self) -> list[str]:
         """What each image is called."""
         return [self.codes.source[row] for row in self.rows]
+
+    def identities(self) -> list[object]:
+        """What tells each image, as it is now, from every other."""
+        state = _state(Path(self.given))
+        return [[self.given, row, self.model.fingerprint, state] for row in self.rows]
 
     def take(self, places: Sequence[int]) -> "CodeRows":
         """Some of them."""
@@ -122,23 +137,11 @@ class Picture:
 class MeasureReport:
     """What a run did."""
 
-    rows: list[tuple[str, str]] = field(default_factory=list)  # input, name
-    anatomy: Anatomy | None = None  # of these rows
-    suspect: list[str] = field(default_factory=list)  # of these rows: what is wrong with the image, or ""
+    images: list[MeasuredImage] = field(default_factory=list)  # in order, those of a run that was stopped among them
+    already_done: int = 0  # of the images
     overlays: list[Path] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)  # name, reason
-    suspects: list[Suspect] = field(default_factory=list)
-
-    @classmethod
-    def join(cls, parts: Sequence[Self]) -> Self:
-        """One report of all images of `parts`, in order."""
-        whole = cls()
-        for part in parts:
-            for name in ("rows", "suspect", "overlays", "failed", "suspects"):
-                getattr(whole, name).extend(getattr(part, name))
-        found = [part.anatomy for part in parts if part.anatomy is not None]
-        whole.anatomy = Anatomy.join(found) if found else None
-        return whole
+    suspects: list[Suspect] = field(default_factory=list)  # of this run
 
 
 def list_groups(
@@ -259,6 +262,7 @@ def read_pictures(
 def measure_groups(
     network: AnatomyNetwork,
     groups: Sequence[Group],
+    output: Path,
     fit: Fit = "crop",
     overlay: Path | None = None,
     batch: int = 32,
@@ -266,80 +270,78 @@ def measure_groups(
     door: Door | None = None,
     processes: Processes = ALONE,
 ) -> MeasureReport:
-    """Measure every image; unreadable ones are reported, the others done. `overlay` is a folder for the outlines.
+    """Measure every image into the table `output`; unreadable ones are reported, the others done.
 
-    Files pass through `door`; what is wrong with those that are taken all the same stands in the table. Of several
-    `processes` each measures its share, and the first has the report.
+    `overlay` is a folder for the outlines. Files pass through `door`; what is wrong with those that are taken all the
+    same stands in the table. What a run that was stopped has measured is not measured again. Of several `processes`
+    each measures its share, and the first writes the table and has the report.
     """
-    progress, parts = progress or SilentProgress(), list[MeasureReport]()
+    progress, report = progress or SilentProgress(), MeasureReport()
     everything = [(group, place) for group in range(len(groups)) for place in range(len(groups[group]))]
     stems = _unique([Source(Path(name)).stem for group in groups for name in group.names()] if overlay else [])
-    rounds = processes.rounds(len(everything), batch)
-    own = groupby((everything[index] for part in rounds for index in part), key=lambda pair: pair[0])
+    outlines = [overlay / f"{stem}{OUTLINED}" for stem in stems] if overlay else []
+    table = MeasuredTable(output) if processes.first else None
+
+    def look_for_work() -> tuple[list[str], list[int]]:
+        assert table is not None
+        how = [fingerprint(network.state_dict()), fit, None if door is None else [door.on_suspect, door.right]]
+        identities = [digest([how, image]) for group in groups for image in group.identities()]
+        drawn = [not outlines or outlines[index].exists() for index in range(len(everything))]
+        return identities, [index for index, one in enumerate(identities) if one not in table.done or not drawn[index]]
+
+    identities, waiting = processes.from_first(look_for_work)
+    report.already_done = len(everything) - len(waiting)
+    rounds = processes.rounds(len(waiting), batch)
+    own = groupby((everything[waiting[index]] for part in rounds for index in part), key=lambda pair: pair[0])
     chosen = [groups[group].take([place for _, place in members]) for group, members in own]
     pictures = read_pictures(chosen, network.config.resolution, fit, batch, door)
-    progress.start("Measuring", len(everything))
+    progress.start("Measuring", len(everything), report.already_done)
     for part in rounds:
-        outlines = [overlay / f"{stems[index]}{OUTLINED}" for index in part] if overlay else None
-        report = _measure(network, list(islice(pictures, len(part))), outlines, fit, batch)
-        report.suspects = [] if door is None else door.new_suspects()
-        parts += processes.gather(report)
-        progress.advance(min(part.start + batch * processes.count, len(everything)))
+        places = [waiting[index] for index in part]
+        some = list(islice(pictures, len(part)))
+        files = [outlines[place] for place in places] if overlay else None
+        measured = dict(zip(places, _measure(network, some, files, fit, batch), strict=True))
+        failed = [(picture.name, picture.reason) for picture in some if picture.pixels is None]
+        for images, reasons, suspects in processes.gather((measured, failed, door.new_suspects() if door else [])):
+            assert table is not None
+            for place, image in images.items():
+                if image is not None:
+                    table.add(identities[place], image)
+            report.failed += reasons
+            report.suspects += suspects
+        progress.advance(report.already_done + min(part.start + batch * processes.count, len(waiting)))
     progress.finish()
-    return MeasureReport.join(parts)
+    if table is not None:
+        report.images = table.finish(identities)
+        report.overlays = [path for path, one in zip(outlines, identities, strict=False) if one in table.done]
+    return report
 
 
 def _measure(
     network: AnatomyNetwork, pictures: Sequence[Picture], outlines: Sequence[Path] | None, fit: Fit, batch: int
-) -> MeasureReport:
-    """Measure some pictures at once; `outlines` are the files for each, if they are wanted."""
-    report = MeasureReport(failed=[(picture.name, picture.reason) for picture in pictures if picture.pixels is None])
+) -> list[MeasuredImage | None]:
+    """Measure some pictures at once, None for what could not be read; `outlines` are the files, if they are wanted."""
+    measured: list[MeasuredImage | None] = [None] * len(pictures)
     readable = [(place, picture) for place, picture in enumerate(pictures) if picture.pixels is not None]
-    parts = []
     for _, same in groupby(readable, key=lambda pair: np.asarray(pair[1].pixels).shape):
         places, some = zip(*same, strict=True)
         images = torch.from_numpy(np.stack([picture.pixels for picture in some]))
         found = segment(network, images[:, None], MASK_SIDE, batch)
-        parts.append(measure_segmentation(found))
-        report.rows += [(picture.given, picture.name) for picture in some]
-        report.suspect += [picture.suspect for picture in some]
+        anatomy = measure_segmentation(found)
+        for index, (place, picture) in enumerate(zip(places, some, strict=True)):
+            measured[place] = MeasuredImage.of(anatomy, index, picture.given, picture.name, picture.suspect)
         if outlines is not None:
-            files = [outlines[place] for place in places]
-            _outline(files, some, clean(found.masks), parts[-1], fit)
-            report.overlays += files
-    report.anatomy = Anatomy.join(parts) if parts else None
-    return report
+            _outline([outlines[place] for place in places], some, clean(found.masks), anatomy, fit)
+    return measured
 
 
-def table(report: MeasureReport) -> list[dict[str, str]]:
-    """One row an image, as it stands in the CSV: lengths and areas as fractions, empty where unknown."""
-    anatomy = report.anatomy
-    if anatomy is None:
-        return []
-    return [
-        {
-            "input": given,
-            "name": name,
-            **{figure: _number(getattr(anatomy, figure)[index]) for figure in FIGURES},
-            "plausible": "no" if anatomy.problem[index] else "yes",
-            "problem": anatomy.problem[index],
-            "suspect": report.suspect[index],
-        }
-        for index, (given, name) in enumerate(report.rows)
-    ]
-
-
-def write_table(path: Path, report: MeasureReport) -> None:
-    """Write the table as CSV, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["input", "name", *FIGURES, "plausible", "problem", "suspect"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table(report))
-    write_text(path, text.getvalue())
-
-
-def _number(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.5f}"
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of a file, which change when it is written."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0  # reading it will say what is wrong
+    return found.st_size, found.st_mtime_ns
 
 
 def _unique(stems: Sequence[str]) -> list[str]:

@@ -31,7 +31,7 @@ INSIDE = (0.7, 0.78, 0.86)  # of the radius: tissue within the heart, which has 
 FEWEST = 20  # angles of a border that can be judged
 NEIGHBOURHOOD = 0.12  # beyond the heart, old or new, where nothing may change
 CLOSE = 0.03  # of the CTR: film by film this near to what the generator's edit changes
-GHOST, EDGE, DETAIL = 1.3, 0.85, 0.85  # what a credible edit keeps to: of interior tissue; of the old edge; correlation
+GHOST = 1.3  # what a credible edit keeps to, of interior tissue
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,6 @@ class _Details:
     def __init__(self, film: NDArray[np.float32], border: Border | None) -> None:
         self._film, self._border, self._side = film, border, len(film)
         if border is not None:
-            self._old = self._step(film, border.edge, AT_BORDER)
             self._old_around = self._step(film, border.edge, AROUND)
             self._tissue = np.mean([self._step(film, border.edge * share, AT_BORDER) for share in INSIDE], axis=0)
 

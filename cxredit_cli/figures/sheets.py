@@ -36,7 +36,10 @@ class Panel:
 
 
 def edit_sheet(title: str, panels: Sequence[Panel], footer: str, limit: float | None = None) -> Image.Image:
-    """Radiographs above their signed differences, on one colour scale up to +-`limit` (None: the largest); wraps."""
+    """Radiographs above their signed differences, on one colour scale up to +-`limit` (None: the largest); wraps.
+
+    `title` wraps too, at its spaces.
+    """
     side = cell_side(panels[0].pixels.shape[0])
     if limit is None:
         limit = difference_limit([panel.difference for panel in panels if panel.difference is not None])
@@ -44,12 +47,15 @@ def edit_sheet(title: str, panels: Sequence[Panel], footer: str, limit: float | 
     columns = -(-len(panels) // rows)
     row_height = LINE + 2 * side + GAP + 2 * LINE + GAP
     width = 2 * MARGIN + columns * side + (columns - 1) * GAP + BAR_SPACE
-    sheet = Image.new("RGB", (width, 2 * MARGIN + 2 * LINE + rows * row_height + LINE), PAPER)
+    lines = wrapped(title, width - 2 * MARGIN, 19)
+    first = MARGIN + (len(lines) + 1) * LINE  # where the first row of panels begins
+    sheet = Image.new("RGB", (width, first + rows * row_height + LINE + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN - 4), fitted(title, width - 2 * MARGIN, 19), INK, font(19))
+    for line, text in enumerate(lines):
+        draw.text((MARGIN, MARGIN - 4 + line * LINE), text, INK, font(19))
     for index, panel in enumerate(panels):
         x = MARGIN + index % columns * (side + GAP)
-        y = MARGIN + 2 * LINE + index // columns * row_height
+        y = first + index // columns * row_height
         draw.text((x, y - 2), fitted(panel.title, side, 15), INK, font(15))
         sheet.paste(radiograph(panel.pixels, side), (x, y + LINE))
         below = y + LINE + side + GAP
@@ -60,7 +66,7 @@ def edit_sheet(title: str, panels: Sequence[Panel], footer: str, limit: float | 
         for line, text in enumerate(panel.caption.splitlines()):
             draw.text((x, below + line * 18), fitted(text, side, 13), FAINT, font(13))
     for row in range(rows):
-        top = MARGIN + 2 * LINE + row * row_height + LINE + side + GAP
+        top = first + row * row_height + LINE + side + GAP
         colour_bar(sheet, draw, (width - MARGIN - BAR_SPACE + 2 * GAP, top), side, limit)
     draw.text((MARGIN, sheet.height - MARGIN - 12), fitted(footer, width - 2 * MARGIN, 13), FAINT, font(13))
     return sheet
@@ -133,3 +139,16 @@ def fitted(text: str, width: float, size: int) -> str:
         keep -= 1
         shown = f"{text[: keep - keep // 2]}...{text[len(text) - keep // 2 :]}"
     return shown
+
+
+def wrapped(text: str, width: float, size: int) -> list[str]:
+    """`text` in lines of at most `width` pixels, broken at spaces; what is longer without one is shortened."""
+    face = font(size)
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and face.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [fitted(line, width, size) for line in lines]

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxredit_cli.anatomy.outlines import normalise, resize
 from cxredit_cli.networks.intake import ORIENTATIONS, SIGNS, IntakeNetwork, turned
+from cxredit_cli.networks.preparation import normalise, resize
 from cxredit_cli.radiographs.layout import AS_IT_IS, LIES, MIRRORED, Righting, turn
 from cxredit_cli.radiographs.read_many import LOOKS
 from cxredit_cli.storage.intake_network import TrainedIntake

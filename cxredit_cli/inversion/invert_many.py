@@ -21,8 +21,9 @@ from cxredit_cli.progress import Progress
 from cxredit_cli.radiographs.geometry import Fit
 from cxredit_cli.radiographs.sources import Source
 from cxredit_cli.radiographs.write import write_png
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.codes import CodesHeader
 from cxredit_cli.storage.models import Model
+from cxredit_cli.storage.write_codes import CodesWriter
 
 GRID_IMAGES = 32
 

@@ -8,7 +8,8 @@ from typing import TypeVar
 import numpy as np
 
 from cxredit_cli.errors import InputError
-from cxredit_cli.storage.codes import CodesWriter, read_codes
+from cxredit_cli.storage.codes import read_codes
+from cxredit_cli.storage.write_codes import CodesWriter
 from cxredit_cli.torchrun import Place
 
 AT_ONCE = 64  # codes in memory

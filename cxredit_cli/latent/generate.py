@@ -18,8 +18,9 @@ from cxredit_cli.processes import ALONE, Processes
 from cxredit_cli.progress import Progress, SilentProgress
 from cxredit_cli.radiographs import provenance
 from cxredit_cli.radiographs.write import write_png
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.codes import CodesHeader
 from cxredit_cli.storage.models import Model
+from cxredit_cli.storage.write_codes import CodesWriter
 
 Floats = NDArray[np.float32]
 

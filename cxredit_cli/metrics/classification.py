@@ -5,17 +5,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxredit_cli.anatomy.outlines import normalise, resize
 from cxredit_cli.networks.any_classifier import ClassifierScore
-from cxredit_cli.networks.classifier import Classifier
+from cxredit_cli.networks.classifier import Classifier, PreparedClassifier
 
 
 @torch.no_grad()
 def classify(network: Classifier, images: Tensor, batch: int = 32) -> NDArray[np.float64]:
     """The log-odds [N] of images [N, 1, R, R] of any range and resolution; their contrast is made alike first."""
-    device = next(network.parameters()).device
+    device, prepared = next(network.parameters()).device, PreparedClassifier(network)
     parts = torch.split(images, batch) if len(images) else ()
-    found = [network(normalise(resize(part.to(device), network.config.resolution))).cpu() for part in parts]
+    found = [prepared(part.to(device))[:, 0].cpu() for part in parts]
     return np.asarray(torch.cat([torch.empty(0), *found]).numpy(), dtype=np.float64)
 
 

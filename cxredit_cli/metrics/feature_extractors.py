@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cxredit_cli.anatomy.outlines import normalise
 from cxredit_cli.errors import InputError
 from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.networks.preparation import normalise
 from cxredit_cli.storage.hub import hub_path
 
 INCEPTION_SIDE = 299

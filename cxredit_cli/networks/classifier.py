@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from cxredit_cli.errors import InputError
 from cxredit_cli.networks.encoder import Branch, EncoderConfig
+from cxredit_cli.networks.preparation import normalise, resize
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Classifier(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[N, 1, R, R] normalised to 0..1 (see `evaluation.anatomy.normalise`) -> log-odds [N], natural logarithm."""
+        """[N, 1, R, R] normalised to 0..1 (see `preparation.normalise`) -> log-odds [N], natural logarithm."""
         side = self.config.resolution
         if images.ndim != 4 or images.shape[1:] != (1, side, side):
             raise InputError(f"The classifier reads images of shape [N, 1, {side}, {side}], not {list(images.shape)}.")
@@ -38,3 +39,16 @@ class Classifier(nn.Module):
             x = stage(x)
         log_odds: Tensor = self.head(x.mean((2, 3)))[:, 0]
         return log_odds
+
+
+class PreparedClassifier(nn.Module):
+    """A classifier behind the preparation of what it sees: radiographs of any range and resolution to log-odds."""
+
+    def __init__(self, network: Classifier) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[N, 1, R, R] -> [N, 1], natural logarithm."""
+        log_odds: Tensor = self.network(normalise(resize(images, self.network.config.resolution)))
+        return log_odds[:, None]

@@ -61,6 +61,8 @@ class CodeRows:
     def sums(self, weights: NDArray[np.generic]) -> Floats:
         """Weighted sums [P, D] of the codes, for weights [P, N]."""
         total = np.zeros((len(weights), self.dimensions))
+        if not len(weights):
+            return total
         for places, x in self.parts():
             total += weights[:, places].astype(np.float64) @ x
         return total

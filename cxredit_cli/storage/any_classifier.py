@@ -1,12 +1,13 @@
 """Anybody's classifier from a file: a program of torch.export (.pt2), TorchScript (.pt) or ONNX, described by a JSON.
 
 The JSON lies beside the file, with the same stem, and says what a picture must be made into and what the answer means
-(docs/how-to/explain.md). `torchxrayvision:NAME` stands for a classifier of that package where it is installed.
+(docs/how-to/explain.md). A file of `classifier_network` (.safetensors) describes itself. `torchxrayvision:NAME` stands
+for a classifier of that package where it is installed.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -15,16 +16,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cxredit_cli.atomic import write_text, written_aside
 from cxredit_cli.errors import CxreditError, InputError
 from cxredit_cli.networks.any_classifier import ClassifierScore, InputForm, Output
+from cxredit_cli.networks.classifier import PreparedClassifier
+from cxredit_cli.storage.classifier_network import load_classifier
 from cxredit_cli.storage.safe_programs import load_program, load_torchscript
 
 KNOWN = {"classes", "size", "channels", "range", "mean", "std", "output", "description"}
 XRAYVISION = "torchxrayvision:"
-KINDS = (".pt2", ".pt", ".onnx")
+OWN = ".safetensors"
+KINDS = (".pt2", ".pt", ".onnx", OWN)
 LARGEST_SIZE = 4096
 
 Run = Callable[[Tensor], Tensor]
+Weights = Callable[[], dict[str, Tensor]]
+Loaded = tuple[InputForm, tuple[str, ...], Output, Run, Weights | None]  # without weights: not differentiable
 
 
 def load_score(
@@ -41,16 +48,15 @@ def load_score(
         path = Path(given)
         if path.suffix not in KINDS:
             raise InputError(
-                f"--classifier {given}: expected a file of torch.export (.pt2), TorchScript (.pt) or ONNX (.onnx), or "
-                f"{XRAYVISION}NAME."
+                f"--classifier {given}: expected a file of torch.export (.pt2), TorchScript (.pt) or ONNX (.onnx), "
+                f"one of examples/train_classifier.py (.safetensors), or {XRAYVISION}NAME."
             )
         if not path.is_file():
             raise InputError(f"There is no classifier {path}.")
-        form, classes, output = read_description(path)
-        run, differentiable, weights = _load(path, device)
+        form, classes, output, run, weights = (_own if path.suffix == OWN else _described)(path, device)
         sha = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         name = choose_class(path.name, classes, wanted, any_class)
-        score = ClassifierScore(run, form, output, classes, name, path.name, sha, differentiable, weights)
+        score = ClassifierScore(run, form, output, classes, name, path.name, sha, weights is not None, weights)
     return _tried(score, device)
 
 
@@ -114,14 +120,35 @@ def choose_class(file: str, classes: tuple[str, ...], wanted: str | None, any_cl
     return wanted
 
 
-def _load(path: Path, device: torch.device | str) -> tuple[Run, bool, Callable[[], dict[str, Tensor]] | None]:
+def write_program(path: Path, network: nn.Module, size: int, classes: Sequence[str]) -> None:
+    """Write a network of grey pictures in 0..1, [N, 1, size, size] -> log-odds [N, classes], as .pt2 with its JSON."""
+    example, free = torch.rand(2, 1, size, size), ({0: torch.export.Dim.DYNAMIC},)
+    contiguous = network.cpu().to(memory_format=torch.contiguous_format).eval()
+    program = torch.export.export(contiguous, (example,), dynamic_shapes=free)
+    with written_aside(path) as aside, aside.open("wb") as file:
+        torch.export.save(program, file)
+    described = {"classes": list(classes), "size": size, "channels": 1, "range": [0, 1], "output": "logits"}
+    write_text(path.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
+
+
+def _own(path: Path, device: torch.device | str) -> Loaded:
+    """A classifier of examples/train_classifier.py: it makes the contrast alike itself."""
+    trained = load_classifier(path, device)
+    size = int(trained.info.get("dataset_resolution", trained.network.config.resolution))
+    run, weights = _of_module(PreparedClassifier(trained.network), device)
+    return InputForm(size), (str(trained.info.get("positive", path.stem)),), "logits", run, weights
+
+
+def _described(path: Path, device: torch.device | str) -> Loaded:
+    """A program with its JSON beside it."""
+    description = read_description(path)
     if path.suffix == ".onnx":
-        return _onnx(path), False, None
+        return *description, _onnx(path), None
     module = load_program(path, device) if path.suffix == ".pt2" else load_torchscript(path)
-    return _of_module(module, device)
+    return *description, *_of_module(module, device)
 
 
-def _of_module(module: nn.Module, device: torch.device | str) -> tuple[Run, bool, Callable[[], dict[str, Tensor]]]:
+def _of_module(module: nn.Module, device: torch.device | str) -> tuple[Run, Weights]:
     module.to(device)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
@@ -129,7 +156,7 @@ def _of_module(module: nn.Module, device: torch.device | str) -> tuple[Run, bool
     def run(values: Tensor) -> Tensor:
         return cast(Tensor, module(values.to(device)))
 
-    return run, True, lambda: dict(module.named_parameters())
+    return run, lambda: dict(module.named_parameters())
 
 
 def _onnx(path: Path) -> Run:
@@ -176,7 +203,7 @@ def _xrayvision(name: str, wanted: str | None, device: torch.device | str, any_c
     classes = tuple(label for label in module.targets if label)
     columns = [index for index, label in enumerate(module.targets) if label]
     form = InputForm(int(known[name].get("input_resolution", 224)), 1, -1024.0, 1024.0)
-    run, _, parameters = _of_module(module, device)
+    run, parameters = _of_module(module, device)
 
     def chosen(values: Tensor) -> Tensor:
         return run(values)[:, columns]

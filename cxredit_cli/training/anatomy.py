@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxredit_cli.anatomy.outlines import normalise
 from cxredit_cli.networks.anatomy import AnatomyNetwork
+from cxredit_cli.networks.preparation import normalise
 from cxredit_cli.progress import Progress
 from cxredit_cli.training.anatomy_augmentation import change_contrast, deform
 from cxredit_cli.training.supervised import draw, train

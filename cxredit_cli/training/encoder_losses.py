@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from cxredit_cli.anatomy.outlines import normalise, resize
 from cxredit_cli.inversion.curvature import Basis
 from cxredit_cli.inversion.encode import all_passes, enlarged, seen_again
 from cxredit_cli.inversion.optimize import Search
@@ -18,6 +17,7 @@ from cxredit_cli.metrics.psnr_ssim import ssim
 from cxredit_cli.networks.anatomy import AnatomyNetwork
 from cxredit_cli.networks.encoder import Encoder
 from cxredit_cli.networks.generator import Generator, random_z
+from cxredit_cli.networks.preparation import normalise, resize
 
 ADDED_CODES, ADDED_BATCH = 64, 16  # random codes whose pictures say what finer blocks add
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxredit_cli.anatomy.outlines import normalise, resize
 from cxredit_cli.networks.anatomy import HEART, AnatomyNetwork
+from cxredit_cli.networks.preparation import normalise, resize
 
 REACH = 1 / 32  # of the image's side: how far from the border pixels count more
 

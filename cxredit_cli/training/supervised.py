@@ -52,12 +52,13 @@ def train(
     check: Callable[[N], Mapping[str, float]] | None = None,
     check_every: int = 100,
     progress: Progress | None = None,
+    clip: float | None = 1.0,
 ) -> N:
     """Train `network` by the loss of each step, a function of network and step; return its moving average.
 
     Every `check_every` steps the average is given to `check`, whose figures are shown, and everything is written to
     `checkpoint`; with one that exists, training carries on there and ends with the same weights (on a processor).
-    Raises MismatchError for a checkpoint of other options.
+    `clip` is the greatest norm of a gradient. Raises MismatchError for a checkpoint of other options.
     """
     progress = progress or SilentProgress()
     average = deepcopy(network).eval().requires_grad_(False)
@@ -71,7 +72,8 @@ def train(
         loss = loss_of(network, step)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
         optimizer.step()
         update_average(average, network, step, options.ema)
         done = step + 1

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from cxredit_cli.anatomy.measures import FIGURES, Anatomy, measure, measure_images
-from cxredit_cli.anatomy.outlines import clean, normalise, segment
+from cxredit_cli.anatomy.outlines import clean, segment
 from cxredit_cli.errors import InputError
 from cxredit_cli.networks.anatomy import AnatomyConfig, AnatomyNetwork
+from cxredit_cli.networks.preparation import normalise
 from cxredit_cli.storage.anatomy_network import (
     BUNDLED_ANATOMY,
     BUNDLED_JUDGE,

@@ -20,9 +20,10 @@ from cxredit_cli.app import app
 from cxredit_cli.editing import edited_folder, write_edits
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.radiographs.read import read_radiograph
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.codes import CodesHeader
 from cxredit_cli.storage.directions import Direction, write_direction
 from cxredit_cli.storage.models import Model, load_model
+from cxredit_cli.storage.write_codes import CodesWriter
 
 SCAN = "00001336_000.png"
 

@@ -13,10 +13,11 @@ from typer.testing import CliRunner, Result
 from cxredit_cli.app import app
 from cxredit_cli.radiographs.geometry import fit_square
 from cxredit_cli.storage import prepare_dataset
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.codes import CodesHeader
 from cxredit_cli.storage.dataset import Dataset
 from cxredit_cli.storage.directions import Direction, write_direction
 from cxredit_cli.storage.models import load_model
+from cxredit_cli.storage.write_codes import CodesWriter
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "data" / "00000018_000.png"
 

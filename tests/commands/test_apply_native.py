@@ -109,7 +109,9 @@ def test_the_generators_picture_on_demand_and_where_an_edit_is_refused(run, film
     strict = run("turned.png", "--strength", 6, "--strict", "-o", "strict", "--json", *QUICK)
     assert strict.exit_code == 0, strict.output
     assert sorted(path.name for path in Path("strict").iterdir()) == ["manifest.csv", "turned_sheet.png"]
-    assert json.loads(strict.stdout)["refused"][0]["refused"] == row["refused"]
+    document = json.loads(strict.stdout)
+    assert document["refused"][0]["refused"] == row["refused"]
+    assert (document["images_edited"], document["images_refused"], document["images_already_done"]) == (0, 1, 0)
 
 
 def test_dicom_comes_back_as_dicom_with_a_pseudonym(run, film: np.ndarray, tmp_path: Path) -> None:

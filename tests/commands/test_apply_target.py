@@ -12,15 +12,16 @@ from typer.testing import CliRunner, Result
 
 from cxredit_cli.anatomy.measures import FIGURES, Anatomy
 from cxredit_cli.app import app
-from cxredit_cli.commands.apply import _print_goal
+from cxredit_cli.commands.apply_report import print_goal
 from cxredit_cli.commands.console import stderr
 from cxredit_cli.editing import goals
 from cxredit_cli.editing.edit_run import ApplyReport
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.storage.anatomy_network import load_anatomy
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.codes import CodesHeader
 from cxredit_cli.storage.directions import Direction, read_direction, write_direction
 from cxredit_cli.storage.models import BUNDLED, Model, load_model
+from cxredit_cli.storage.write_codes import CodesWriter
 
 GAIN = 0.5
 
@@ -112,7 +113,7 @@ def test_a_film_that_missed_its_target_is_not_told_of_a_limit() -> None:
         ({"carried": "tone", "ctr": ""}, "the film itself came to outlines that cannot be right at 1.87"),
     ):
         with stderr.capture() as shown:
-            _print_goal(ApplyReport(missed=[{**row, **change}]), 14)
+            print_goal(ApplyReport(missed=[{**row, **change}]), 14)
         assert words in " ".join(shown.get().split())
 
 

@@ -1,6 +1,7 @@
 """`cxredit bench` at a tiny size."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +84,24 @@ def test_a_fast_path_that_is_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> Non
     result = bench("--only", "bias_act")
     assert result.exit_code == 1
     assert "bias_act" in result.stderr
+
+
+def test_what_was_measured_is_not_lost_when_it_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from cxredit_cli.benchmarks import run_cases
+
+    measure = run_cases.measure
+
+    def stopped(case: Any, *how: Any) -> Any:
+        if case.name != "bias_act":
+            raise KeyboardInterrupt
+        return measure(case, *how)
+
+    monkeypatch.setattr(run_cases, "measure", stopped)
+    file = tmp_path / "bench.json"
+    shown = bench("--only", "bias_act*", "--same-process", "-o", str(file))
+    assert shown.exit_code != 0
+    assert [line.split()[0] for line in shown.stdout.splitlines()[:2]] == ["name", "bias_act"]
+    assert "textbook form in float32" in shown.stdout
+    printed = bench("--only", "bias_act*", "--same-process", "--json")
+    for text in (file.read_text(), printed.stdout):
+        assert [result["name"] for result in json.loads(text)["results"]] == ["bias_act"]

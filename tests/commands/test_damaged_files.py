@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 from cxredit_cli.app import app
 from cxredit_cli.latent.random_codes import random_codes
 from cxredit_cli.networks.encoder import Encoder, EncoderConfig
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.codes import CodesHeader
 from cxredit_cli.storage.directions import Direction, write_direction
 from cxredit_cli.storage.models import load_model, save_encoder
+from cxredit_cli.storage.write_codes import CodesWriter
 
 SIDE = 32
 SCANS = 20

@@ -17,9 +17,10 @@ from cxredit_cli.app import app
 from cxredit_cli.commands.direction_report import print_found
 from cxredit_cli.inversion.pivotal_tuning import delta_size, synthesize_tuned
 from cxredit_cli.latent.random_codes import random_codes
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.codes import CodesHeader
 from cxredit_cli.storage.directions import Direction, read_direction, write_direction
 from cxredit_cli.storage.models import Model, load_model
+from cxredit_cli.storage.write_codes import CodesWriter
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from cxredit_cli.app import app
 from cxredit_cli.evaluation.realism_study import generate_images
 from cxredit_cli.networks.classifier import Classifier, ClassifierConfig
 from cxredit_cli.storage.classifier_network import BUNDLED_CLASSIFIER, save_classifier
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.codes import CodesHeader
 from cxredit_cli.storage.directions import Direction, write_direction
 from cxredit_cli.storage.models import load_model
+from cxredit_cli.storage.write_codes import CodesWriter
 from tests.storage.classifier_files import write_pt2
 
 

@@ -48,6 +48,10 @@ CASES: dict[str, tuple[str, Callable[[Path], object]]] = {
         "invert images -o codes.h5 --model model --method optimize --steps 20 --batch 2 --device cpu",
         lambda folder: contents(folder / "codes.h5"),
     ),
+    "measure": (
+        "measure images -o anatomy.csv --overlay outlines --batch 1 --device cpu",
+        lambda folder: (sha256(folder / "anatomy.csv"), len(list((folder / "outlines").iterdir()))),
+    ),
 }
 
 

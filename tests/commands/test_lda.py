@@ -10,9 +10,10 @@ from typer.testing import CliRunner, Result
 from cxredit_cli.app import app
 from cxredit_cli.networks.anatomy import AnatomyConfig, AnatomyNetwork
 from cxredit_cli.storage.anatomy_network import save_anatomy
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.codes import CodesHeader
 from cxredit_cli.storage.directions import read_direction
 from cxredit_cli.storage.models import load_model
+from cxredit_cli.storage.write_codes import CodesWriter
 
 N = 60
 

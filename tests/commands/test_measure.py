@@ -2,9 +2,16 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +21,10 @@ from typer.testing import CliRunner, Result
 from cxredit_cli.anatomy.measures import FIGURES
 from cxredit_cli.app import app
 from cxredit_cli.evaluation import measure_many
+from cxredit_cli.evaluation.measured_table import MeasuredTable
 from cxredit_cli.storage.anatomy_network import BUNDLED_JUDGE
-from cxredit_cli.storage.codes import CodesWriter, read_codes
+from cxredit_cli.storage.codes import read_codes
+from cxredit_cli.storage.write_codes import CodesWriter
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +129,66 @@ def test_nothing_readable_leaves_an_empty_table() -> None:
     result, rows = measured("bad.png")
     assert result.exit_code == 1
     assert rows == []
+
+
+def test_a_run_that_is_killed_carries_on(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = measured(data / "nih", "--batch", 1)
+    undisturbed = Path("anatomy.csv").read_text()
+    Path("anatomy.csv").unlink()
+    partial = Path("anatomy.csv.partial")
+    command = [sys.executable, "-m", "cxredit_cli", "measure", data / "nih", "--batch", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (partial.exists() and partial.read_bytes().count(b"\n") > 4) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not Path("anatomy.csv").exists()
+    done = partial.read_bytes().count(b"\n") - 1
+    with partial.open("a") as file:
+        file.write('0123,"cut of')
+
+    read = list[int]()
+    counted = measure_many.read_pictures
+
+    def count(groups: list[measure_many.Group], *how: Any) -> Iterator[measure_many.Picture]:
+        read.append(sum(map(len, groups)))
+        return counted(groups, *how)
+
+    monkeypatch.setattr(measure_many, "read_pictures", count)
+    again, rows = measured(data / "nih", "--batch", 1)
+    assert again.exit_code == whole.exit_code == 0, again.output
+    assert 0 < done == len(rows) - read[0]
+    assert f"{len(rows)} measured, {done} of them before, mean CTR" in again.stdout
+    assert Path("anatomy.csv").read_text() == undisturbed
+    assert not partial.exists()
+
+
+def test_what_was_measured_otherwise_is_measured_again(data: Path) -> None:
+    """Rows that a kill left count for the same picture, network and options alone."""
+    shutil.copytree(data / "nih", "scans")
+
+    def left_by_a_kill(*arguments: object) -> str:
+        before = Path("left.partial").read_bytes() if Path("left.partial").exists() else None
+        if before is not None:
+            Path("anatomy.csv.partial").write_bytes(before)
+        return cxredit("measure", "scans", *arguments).stdout
+
+    def stop(*_: object) -> None:
+        shutil.copy("anatomy.csv.partial", "left.partial")
+
+    finish = MeasuredTable.finish
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MeasuredTable, "finish", lambda table, names: stop() or finish(table, names))
+        cxredit("measure", "scans")
+    assert "12 measured, 12 of them before" in left_by_a_kill()
+    assert "before" not in left_by_a_kill("--anatomy", "judge")
+    assert "before" not in left_by_a_kill("--fit", "pad")
+    assert "before" not in left_by_a_kill("--overlay", "outlines")
+    assert "12 measured, 12 of them before" in left_by_a_kill("--overlay", "outlines")
+    shutil.copy("scans/00001336_000.png", "scans/00001337_000.png")
+    assert "12 measured, 11 of them before" in left_by_a_kill()
 
 
 def test_outlines_are_drawn(data: Path) -> None:

@@ -18,10 +18,11 @@ from cxredit_cli.directions.vectors import cosine
 from cxredit_cli.networks.anatomy import AnatomyConfig, AnatomyNetwork
 from cxredit_cli.radiographs.sources import list_sources
 from cxredit_cli.storage.anatomy_network import save_anatomy
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter, read_codes
+from cxredit_cli.storage.codes import CodesHeader, read_codes
 from cxredit_cli.storage.directions import Direction, read_direction, write_direction
 from cxredit_cli.storage.models import load_model
 from cxredit_cli.storage.prepare_dataset import Options, prepare
+from cxredit_cli.storage.write_codes import CodesWriter
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -6,6 +6,7 @@ import pytest
 from cxredit_cli.directions.controls import Controls, Residuals
 from cxredit_cli.directions.label_fit import check_method, labelled_direction
 from cxredit_cli.errors import InputError
+from cxredit_cli.separability import code_rows
 from cxredit_cli.separability.code_rows import CodeRows
 
 METHODS = ("means", "lda", "logistic", "svm")
@@ -144,3 +145,20 @@ def test_coordinates_of_what_shows_take_the_noise_out_of_the_rest(method: str) -
     assert held.statistics["class_gap"] == pytest.approx(projections[ill].mean() - projections[~ill].mean(), abs=0.6)
     assert -1 <= held.statistics["cosine_without_controls"] <= 1
     assert (held.statistics["penalty"] is None) == (method == "means")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_codes_are_never_held_all_at_once(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, ill, patients, ap = cohort(seed=3, confounding=0.2)
+    controls = Controls.of({"View Position": ["AP" if film else "PA" for film in ap]}).matrix
+    whole = labelled_direction(codes, ill, patients, method, controls)
+    monkeypatch.setattr(code_rows, "AT_ONCE", 50 * DIMENSIONS)
+    taken = list[int]()
+
+    def take(places: np.ndarray) -> np.ndarray:
+        taken.append(len(places))
+        return codes[places, 0]
+
+    found = labelled_direction(CodeRows(take, len(codes), DIMENSIONS), ill, patients, method, controls)
+    assert max(taken) == 50
+    assert found.axis @ whole.axis == pytest.approx(1, abs=1e-8)

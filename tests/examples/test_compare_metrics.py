@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cxredit_cli.latent import visible
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.codes import CodesHeader
 from cxredit_cli.storage.models import load_model
+from cxredit_cli.storage.write_codes import CodesWriter
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "compare_metrics.py"
 

@@ -94,13 +94,14 @@ def test_one_command_measures_what_is_missing_and_tabulates_all(tmp_path: Path) 
     document = {"device": "a processor", "torch": "2", "reference": "r", "settings": settings, "results": [result]}
     document |= {"copy_bandwidth": 1e10, "matrix_peak": {"float32": 1e11}}
     stand_in = tmp_path / "bench"
-    stand_in.write_text(f"#!/bin/sh\necho \"$@\" >>{tmp_path}/calls\ncat <<'E'\n{json.dumps(document)}\nE\n")
+    to_file = "while [ $1 != -o ]; do shift; done\ncat >$2"
+    stand_in.write_text(f"#!/bin/sh\necho \"$@\" >>{tmp_path}/calls\n{to_file} <<'E'\n{json.dumps(document)}\nE\n")
     stand_in.chmod(0o755)
     variables = {"CXREDIT": str(stand_in), "PYTHON": sys.executable, "OUTPUT": str(tmp_path / "out"), "DEVICE": "cpu"}
     first = run(EXAMPLES / "measure_performance.sh", **variables)
     assert first.returncode == 0, first.stderr
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert all(call.startswith("bench --device cpu") and "--json" in call for call in calls)
+    assert all(call.startswith("bench --device cpu") and " -o " in call for call in calls)
     assert "| `bias_act` | 500 |  | 1000 | 2.00 |  | 25% |  |" in first.stdout
     assert json.loads((tmp_path / "out/tables/cpu-operations.json").read_text())["data"] == "a processor, torch 2."
     assert (tmp_path / "out" / "tables.md").read_text() == first.stdout

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from cxredit_cli.app import app
@@ -19,39 +18,24 @@ from cxredit_cli.metrics.classification import classify
 from cxredit_cli.storage.any_classifier import load_score
 from cxredit_cli.storage.classifier_network import load_classifier
 from cxredit_cli.storage.dataset import Dataset
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from tests.examples.drawings import EXAMPLES, draw_dataset, run_script
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise of 32x32, of 20 patients with two images each; of every second the lower half is bright."""
-    folder = tmp_path_factory.mktemp("drawn")
-    random, rows = np.random.default_rng(0), ["name,labels,patient_id,view"]
-    (folder / "images").mkdir()
-    for index in range(40):
-        pixels = random.integers(0, 60, (32, 32))
+    """20 patients with two images each; of every second the lower half is bright."""
+
+    def draw(index: int, pixels: NDArray[np.int64]) -> str:
         large = index // 2 % 2 == 0
-        if large:
-            pixels[16:] += 150
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / f"{index}.png")
-        rows.append(f"{index}.png,{'Large' if large else 'Small'},p{index // 2},{'AP' if index == 0 else 'PA'}")
-    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
-    options = ["--labels", str(folder / "labels.csv"), "--resolution", "32", "--val-fraction", "0.4"]
-    done = CliRunner().invoke(app, ["prepare", str(folder / "images"), *options, "-o", str(folder / "dataset.h5")])
-    assert done.exit_code == 0, done.output
-    return folder / "dataset.h5"
+        pixels[16:] += 150 * large
+        return f"{'Large' if large else 'Small'},p{index // 2},{'AP' if index == 0 else 'PA'}"
+
+    return draw_dataset(tmp_path_factory.mktemp("drawn"), 40, "name,labels,patient_id,view", draw)
 
 
 def run(dataset: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    fixed = ["--positive", "Large", "--negative", "Small", "--resolution", "32", "--width", "8", "--batch", "8"]
-    return subprocess.run(
-        [sys.executable, EXAMPLES / "train_classifier.py", dataset, *fixed, "--device", "cpu", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)},
-        check=True,
-    )
+    fixed = ("--positive", "Large", "--negative", "Small", "--resolution", 32, "--width", 8, "--batch", 8)
+    return run_script("train_classifier.py", dataset, *fixed, "--device", "cpu", *arguments)
 
 
 def test_folds_then_a_network_that_says_how_good_it_is(dataset: Path, tmp_path: Path) -> None:
@@ -80,15 +64,14 @@ def test_what_is_exported_answers_as_the_network_does(dataset: Path, tmp_path: P
     output, exported = tmp_path / "judge.safetensors", tmp_path / "judge.pt2"
     run(dataset, "--steps", 12, "-o", output, "--export", exported)
     images = torch.rand(3, 1, 32, 32) * 2 - 1
-    score = load_score(str(exported), "Large")
     expected = classify(load_classifier(output).network, (images + 1) / 2)
-    assert score.log_odds(images).numpy() == pytest.approx(expected, abs=1e-3)
+    for file in (exported, output):
+        assert load_score(str(file), "Large").log_odds(images).numpy() == pytest.approx(expected, abs=1e-3)
 
 
 def test_only_the_ill_of_train_get_a_marker(dataset: Path, tmp_path: Path) -> None:
-    command = [sys.executable, EXAMPLES / "mark_the_ill.py", dataset, "--positive", "Large", "-o", tmp_path / "m.h5"]
-    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
-    subprocess.run(command, check=True, env=environment)
+    marked = run_script("mark_the_ill.py", dataset, "--positive", "Large", "-o", tmp_path / "m.h5")
+    assert marked.returncode == 0, marked.stderr
     before, after = Dataset(dataset), Dataset(tmp_path / "m.h5")
     everything = np.arange(len(before))
     changed = before.images(everything) != after.images(everything)
@@ -120,9 +103,7 @@ def test_the_networks_of_the_folds_judge_what_a_model_makes_of_codes(
 
 
 def test_reconstructions_are_of_codes(dataset: Path) -> None:
-    with pytest.raises(subprocess.CalledProcessError) as refused:
-        run(dataset, "--folds", 2, "--reconstructions")
-    assert "name --folds and --codes" in refused.value.stderr
+    assert "name --folds and --codes" in run(dataset, "--folds", 2, "--reconstructions").stderr
 
 
 def test_it_carries_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +120,7 @@ def test_it_carries_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     def train(name: str, steps: int = 5) -> dict[str, torch.Tensor]:
         options = script.Training(steps=steps, batch=4)
         config = script.ClassifierConfig(32, width=8)
-        return script.train(config, images, positive, options, tmp_path / name, torch.device("cpu")).state_dict()
+        return script.fit(config, images, positive, options, tmp_path / name, torch.device("cpu")).state_dict()
 
     def interrupted(images: torch.Tensor, seed: int, step: int) -> torch.Tensor:
         if step == 3:
@@ -153,5 +134,5 @@ def test_it_carries_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
             train("stopped")
     carried_on = train("stopped")
     assert all(torch.equal(whole[name], carried_on[name]) for name in whole)
-    with pytest.raises(MismatchError, match="is of another run"):
+    with pytest.raises(MismatchError, match="use the same options to carry on"):
         train("stopped", steps=6)

@@ -1,60 +1,40 @@
 """examples/train_findings.py, run as a user runs it, for a few steps on drawings with a bright left or lower half."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from typer.testing import CliRunner
+from numpy.typing import NDArray
 
-from cxredit_cli.app import app
 from cxredit_cli.storage.any_classifier import load_score
+from tests.examples.drawings import draw_dataset, run_script
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 LABELS = [word for label in ("Low", "Left+Right", "Age", "Sex", "View") for word in ("--label", label)]
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise of 32x32, two images of each of 30 patients; the old have a bright left half."""
-    folder = tmp_path_factory.mktemp("drawn")
-    random, rows = (
-        np.random.default_rng(0),
-        ["Image Index,Finding Labels,Patient ID,Patient Age,Patient Gender,View Position"],
-    )
-    (folder / "images").mkdir()
-    for index in range(60):
-        pixels, patient = random.integers(0, 60, (32, 32)), index // 2
+    """Two images of each of 30 patients; the old have a bright left half."""
+
+    def draw(index: int, pixels: NDArray[np.int64]) -> str:
+        patient = index // 2
         low, old = patient % 2 == 0, patient % 3 == 0
-        if low:
-            pixels[16:] += 120
-        if old:
-            pixels[:, :16] += 60
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / f"{index}.png")
+        pixels[16:] += 120 * low
+        pixels[:, :16] += 60 * old
         found = "|".join([*(["Low"] if low else []), *(["Left"] if old else [])]) or "No Finding"
         age = "070Y" if old else "050Y" if patient == 1 else "020Y"
-        rows.append(f"{index}.png,{found},p{patient},{age},{'F' if low else 'M'},{'AP' if index % 2 else 'PA'}")
-    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
-    options = ["--labels", str(folder / "labels.csv"), "--resolution", "32", "--val-fraction", "0.4"]
-    done = CliRunner().invoke(app, ["prepare", str(folder / "images"), *options, "-o", str(folder / "dataset.h5")])
-    assert done.exit_code == 0, done.output
-    return folder / "dataset.h5"
+        return f"{found},p{patient},{age},{'F' if low else 'M'},{'AP' if index % 2 else 'PA'}"
+
+    header = "Image Index,Finding Labels,Patient ID,Patient Age,Patient Gender,View Position"
+    return draw_dataset(tmp_path_factory.mktemp("drawn"), 60, header, draw)
 
 
 def run(dataset: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    fixed = ["--resolution", "32", "--width", "8", "--batch", "10"]
-    return subprocess.run(
-        [sys.executable, EXAMPLES / "train_findings.py", dataset, *fixed, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)},
-        check=False,
-    )
+    fixed = ("--resolution", 32, "--width", 8, "--batch", 10)
+    return run_script("train_findings.py", dataset, *fixed, *arguments)
 
 
 @pytest.mark.parametrize("architecture", ["residual", "plain"])

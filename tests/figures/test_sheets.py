@@ -15,6 +15,7 @@ from cxredit_cli.figures.sheets import (
     fitted,
     font,
     save_png,
+    wrapped,
 )
 
 
@@ -49,6 +50,17 @@ def test_a_sheet_shows_every_panel(count: int) -> None:
     red = diverging_colours(np.array(0.05), 0.05)
     assert (sheet == red).all(axis=-1).sum() >= count * 220 * 220  # all difference maps, at full scale
     assert (sheet == 128).all(axis=-1).sum() >= 220 * 220  # the original
+
+
+def test_a_long_title_wraps_above_the_panels() -> None:
+    panels = [Panel("Original", np.full((32, 32), 0.5))]
+    short, long = edit_sheet("scan.png", panels, ""), edit_sheet("scan.png " + "many words " * 10, panels, "")
+    lines = wrapped("scan.png " + "many words " * 10, short.width - 48, 19)
+    assert len(lines) > 2
+    assert " ".join(lines) == ("scan.png " + "many words " * 10).strip()
+    assert long.height == short.height + (len(lines) - 1) * 22
+    below = np.asarray(short)[70:]
+    assert (np.asarray(long)[-len(below) :] == below).all()
 
 
 def test_long_names_are_shortened() -> None:

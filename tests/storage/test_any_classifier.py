@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from cxredit_cli.errors import InputError
+from cxredit_cli.metrics.classification import classify
 from cxredit_cli.networks.any_classifier import InputForm
 from cxredit_cli.storage.any_classifier import load_score
+from cxredit_cli.storage.classifier_network import BUNDLED_CLASSIFIER, load_classifier
 from tests.storage.classifier_files import Bright, describe, write_pt2, write_torchscript
 
 
@@ -193,3 +195,20 @@ def test_onnx_without_onnxruntime_says_what_to_install(tmp_path: Path, monkeypat
     describe(tmp_path / "mine.onnx").write_bytes(b"")
     with pytest.raises(InputError, match=r"pip install 'cxredit\[onnx\]'"):
         load_score(str(tmp_path / "mine.onnx"), "Right")
+
+
+def test_the_package_s_own_kind_describes_itself() -> None:
+    score = load_score(str(BUNDLED_CLASSIFIER), None)
+    assert (score.wanted, score.form.size, score.differentiable) == ("Cardiomegaly", 128, True)
+    images = torch.rand(2, 1, 128, 128, requires_grad=True)
+    found = score.log_odds(images)
+    expected = classify(load_classifier(BUNDLED_CLASSIFIER).network, images.detach())  # whatever its contrast
+    assert found.detach().numpy() == pytest.approx(expected, abs=1e-4)
+    (gradient,) = torch.autograd.grad(found.sum(), images)
+    assert gradient.abs().sum() > 0
+    assert score.weights is not None
+
+
+def test_another_safetensors_is_refused_in_a_sentence() -> None:
+    with pytest.raises(InputError, match="holds no classifier of version 1"):
+        load_score(str(BUNDLED_CLASSIFIER.with_name("intake.safetensors")), None)

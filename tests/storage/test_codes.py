@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from cxredit_cli.errors import InputError, MismatchError
-from cxredit_cli.storage import codes as codes_module
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter, read_codes
+from cxredit_cli.storage import write_codes
+from cxredit_cli.storage.codes import CodesHeader, read_codes
+from cxredit_cli.storage.write_codes import CodesWriter
 
 HEADER = CodesHeader(
     fingerprint="0123456789abcdef", method="optimize", space="w+", num_ws=4, w_dim=8, resolution=16, seed=3, steps=100,
@@ -81,7 +82,8 @@ def test_the_file_opens_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import sys, numpy as np
         from pathlib import Path
-        from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+        from cxredit_cli.storage.codes import CodesHeader
+        from cxredit_cli.storage.write_codes import CodesWriter
         header = CodesHeader(fingerprint="f" * 16, method="encoder", space="w", num_ws=1, w_dim=64, resolution=32)
         writer = CodesWriter(Path(sys.argv[1]), header, expected=3)
         print("ready", flush=True)
@@ -200,8 +202,8 @@ def test_a_file_without_a_code_refuses_nothing(tmp_path: Path) -> None:
 
 def test_a_file_is_copied_only_where_there_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, copies = tmp_path / "codes.h5", []
-    replace_hdf5 = codes_module.replace_hdf5
-    monkeypatch.setattr(codes_module, "replace_hdf5", lambda path: copies.append(path) or replace_hdf5(path))
+    replace_hdf5 = write_codes.replace_hdf5
+    monkeypatch.setattr(write_codes, "replace_hdf5", lambda path: copies.append(path) or replace_hdf5(path))
     writer = CodesWriter(path, HEADER, expected=8)
     writer.append(**batch(["a.png", "b.png"]))
     writer._shut()  # as a kill leaves it, with room for six more

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from cxredit_cli.anatomy.outlines import normalise
 from cxredit_cli.errors import MismatchError
 from cxredit_cli.networks.anatomy import AnatomyConfig, AnatomyNetwork
+from cxredit_cli.networks.preparation import normalise
 from cxredit_cli.training.anatomy import (
     AnatomyTraining,
     anatomy_loss,
