@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from cxredit_cli.benchmarks.run_cases import BenchReport, Result
-from cxredit_cli.storage.codes import CodesHeader, CodesWriter
+from cxredit_cli.storage.codes import CodesHeader
+from cxredit_cli.storage.write_codes import CodesWriter
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
