@@ -80,9 +80,9 @@ def test_a_pair_by_the_encoder(run, pair, tiny_model_dir: Path, tmp_path: Path) 
 
 
 def test_a_pair_without_a_direction_is_warned_of(run, pair, tmp_path: Path) -> None:
-    pixels = np.array(Image.open(pair[0]).convert("L"))
-    pixels[60, 60] += 1
-    Image.fromarray(pixels).save(tmp_path / "same.png")
+    original, edited = (np.asarray(Image.open(path).convert("L")).astype(float) for path in pair)
+    hardly = original + (edited - original) / 4
+    Image.fromarray(np.rint(hardly).astype(np.uint8)).save(tmp_path / "same.png")
     result = run(pair[0], "same.png", "--steps", 20)
     assert result.exit_code == 0, result.output
     assert "Warning: The two codes are only" in result.stderr

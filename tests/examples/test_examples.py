@@ -109,7 +109,7 @@ def test_a_night_of_edits_is_killed_and_goes_on(data: Path, tmp_path: Path, tiny
     (scans / "broken.png").unlink()
     third = subprocess.run(command, env=environment(), capture_output=True, text=True)
     assert third.returncode == 0, third.stderr
-    assert f"0 scans edited now, {len(good)} were done before, 0 failed" in third.stdout
+    assert f"0 scans edited now, 0 refused, {len(good)} were done before, 0 failed" in third.stdout
 
 
 def test_wrong_options_are_said_and_end_the_night(tmp_path: Path) -> None:
