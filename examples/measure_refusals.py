@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure_instruments import print_table
 from numpy.typing import NDArray
 from train_intake import UNSEEN_PHOTOGRAPHS, photographs
 
@@ -55,8 +56,7 @@ def main() -> None:
         command = [sys.executable, "-m", "cxredit_cli", "apply", folder, "--strength", arguments.strength]
         command += ["--on-suspect", "skip", "--strict", "--no-sheets", "--jobs", "1", "--json", "-o", folder / "edited"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    for cells in (HEADER, ["---"] * len(HEADER), *count(kinds, json.loads(done.stdout))):
-        print(f"| {' | '.join(cells)} |")
+    print_table(HEADER, count(kinds, json.loads(done.stdout)))
 
 
 def spoil(films: Sequence[str], folder: Path) -> dict[str, list[str]]:

@@ -78,9 +78,8 @@ def edit_film(
     found = segment(network, shown * 2 - 1, MASKS)
     anatomy, masks = measure_segmentation(found), clean(found.masks)
     evidence = Evidence.of(anatomy, masks, strengths, float(found.certainty[0]))
-    unusable = evidence.unusable()
+    unusable, still = evidence.unusable(), np.zeros_like(film)
     if kind == "tone":
-        still = np.zeros_like(film)
         changes = [add_residual(film, pictures[strengths.index(s)] - pictures[zero]) if s else still for s in wanted]
         measured = measure_films(network, [film + change for change in changes]).ctr
         edits = [
@@ -89,7 +88,6 @@ def edit_film(
         ]
         return FilmEdits(edits, kind, evidence.film_ctr, evidence.reconstruction_ctr)
     if unusable:
-        still = np.zeros_like(film)
         refused = [CarriedEdit(s, still, evidence.film_ctr, unusable if s else "") for s in wanted]
         return FilmEdits(refused, kind, evidence.film_ctr, evidence.reconstruction_ctr)
     border = find_border(reduce(film, SNAPPED), masks, strengths)
@@ -104,7 +102,7 @@ def edit_film(
     for strength, gain, ctr, aim in zip(wanted, gains, ctrs, aims, strict=True):
         why = refusal(evidence, at_own_size, layer, strength, gain, ctr, aim, side) if strength else ""
         move = plan_move(at_own_size, strength, gain, side)
-        change = move_layer(film, layer, move) if strength else np.zeros_like(film)
+        change = move_layer(film, layer, move) if strength else still
         change = np.clip(film + change, 0, 1) - film
         made.append(CarriedEdit(strength, change, ctr, why))
     return FilmEdits(made, kind, evidence.film_ctr, evidence.reconstruction_ctr)

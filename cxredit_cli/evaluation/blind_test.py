@@ -6,7 +6,7 @@ normal size stays normal and an enlarged one enlarged: size does not tell. An AU
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -65,9 +65,8 @@ def blind_test(
     """
     patients: list[str] = []
     tests = [(method, blur) for blur in blurs for method in (METHODS if blur == blurs[0] else METHODS[:1])]
-    patches: dict[tuple[str, float], list[NDArray[np.float32]]] = {
-        (name, blur): [] for name in ("untouched", *METHODS) for blur in blurs
-    }
+    patches: dict[tuple[str, float], list[NDArray[np.float32]]]
+    patches = {key: [] for key in [*(("untouched", blur) for blur in blurs), *tests]}
     for number, (patient, film, pictures) in enumerate(films):
         strength = choose_strength(network, film, pictures, strengths, seed + number)
         if strength is None:
@@ -83,16 +82,14 @@ def blind_test(
             "pasted": paste(network, film, pictures[index]),
         }
         taken = {
-            (name, blur): border_patches(network, as_written(picture), seed + number, blur)
-            for name, picture in made.items()
-            for blur in blurs
+            (name, blur): border_patches(network, as_written(made[name]), seed + number, blur) for name, blur in patches
         }
         if all(part is not None for part in taken.values()):
             patients.append(patient)
             for key, part in taken.items():
                 patches[key].append(np.asarray(part))
     return [
-        tell_apart(method, patches["untouched", blur], patches[method, blur], patients, folds, seed, blur=blur)
+        replace(tell_apart(method, patches["untouched", blur], patches[method, blur], patients, folds, seed), blur=blur)
         for method, blur in tests
     ]
 
@@ -168,7 +165,6 @@ def tell_apart(
     folds: int = 4,
     seed: int = 0,
     steps: int = STEPS,
-    blur: float = 0.0,
 ) -> BlindTest:
     """Train on the patches [PATCHES, PATCH, PATCH] of all films but one fold's, score that fold's films, fold by fold.
 
@@ -188,7 +184,7 @@ def tell_apart(
             scores[held] = [float(network(part[:, None]).mean()) for part in patches[held]]
     area = float(roc_auc(scores[None], positive[None])[0])
     low, high = auc_interval(scores, positive, both, seed=seed)
-    return BlindTest(method, len(patients), len(np.unique(groups)), area, low, high, blur)
+    return BlindTest(method, len(patients), len(np.unique(groups)), area, low, high)
 
 
 class PatchNetwork(nn.Module):

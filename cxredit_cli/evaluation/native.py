@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from cxredit_cli.anatomy.measures import Anatomy
 from cxredit_cli.anatomy.outlines import clean, segment
+from cxredit_cli.editing.border_move import NEIGHBOURHOOD
 from cxredit_cli.editing.edit_film import MASKS, SNAPPED, add_residual, edit_film, measure_films, reduce
 from cxredit_cli.editing.heart_border import Border, find_border, rays, turn
 from cxredit_cli.networks.anatomy import HEART, AnatomyNetwork
@@ -29,7 +30,6 @@ AT_BORDER, AROUND = 4 / 1024, 20 / 1024  # within which a step is looked for: at
 ALONG = 4.0  # degrees, over which what runs along the border is averaged
 INSIDE = (0.7, 0.78, 0.86)  # of the radius: tissue within the heart, which has steps of its own
 FEWEST = 20  # angles of a border that can be judged
-NEIGHBOURHOOD = 0.12  # beyond the heart, old or new, where nothing may change
 CLOSE = 0.03  # of the CTR: film by film this near to what the generator's edit changes
 GHOST = 1.3  # what a credible edit keeps to, of interior tissue
 
