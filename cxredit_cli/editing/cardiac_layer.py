@@ -41,7 +41,9 @@ AROUND = 20.0  # degrees, along the border
 OUTSTANDING = 4.0  # times the median around the heart, that detail counts at most
 EVERY_ANGLE, EVERY = 4, 2  # where the strength of a band is known, along the border and across it
 BLOCK = 2.0  # of them in the width of a Gaussian, whose blur is then known at blocks of pixels
-FAINTER, CLEARER = 0.4, 2.0  # at most, in amplitude
+FAINTER, CLEARER = 0.25, 2.0  # at most, in amplitude
+COVERED = 0.3  # fainter by so much is what a growing heart covers
+LOUDEST = 2.5  # times the strength that a band has there, beyond which what the heart covers is held back
 UNDER = 8 / 512  # below the lowest lung or heart, over which an edit fades out
 EVEN_BASE = 3 / 512  # sideways, over which that lowest line is evened out
 METAL_CORE, METAL = 0.24, 0.2  # brighter than the heart, of the grey range
@@ -241,7 +243,7 @@ def sample(mask: NDArray[np.float32], side: int, border: Border, radius: NDArray
 
 def move_layer(film: NDArray[np.float32], layer: Layer, move: Move) -> NDArray[np.float32]:
     """What the move changes of `film` [N, N], in grey; 0 where nothing moves."""
-    change, gains = np.zeros_like(film), gains_of(layer, move)
+    change, (gains, limits) = np.zeros_like(film), gains_of(layer, move)
     for rows, columns, radius, position in near_pixels(layer.side, layer.border, move.outside):
         here = move.each(partial(at, position=position))
         moves = (radius > here.inside) & (radius < here.outside) & (here.shift != 0)
@@ -249,12 +251,16 @@ def move_layer(film: NDArray[np.float32], layer: Layer, move: Move) -> NDArray[n
             where = rows[moves], columns[moves]
             bands = layer.bands[:, where[0] - layer.top, where[1] - layer.left]
             there = here.each(itemgetter(moves))
-            change[where] = change_of(film[where], bands, layer, gains, radius[moves], position[moves], there)
+            change[where] = change_of(film[where], bands, layer, gains, limits, radius[moves], position[moves], there)
     return change
 
 
-def gains_of(layer: Layer, move: Move) -> NDArray[np.float32]:
-    """What each band is multiplied by, less 1, where `Layer.strength` is: as strong as where the layer comes from."""
+def gains_of(layer: Layer, move: Move) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What each band is multiplied by, less 1, where `Layer.strength` is, and how large it may then be.
+
+    It becomes as strong as where the layer comes from. A vessel of the hilum stands out of the lung by many times that,
+    and would out of the heart that covers it.
+    """
     some = move.each(lambda lengths: lengths[::EVERY_ANGLE, None])
     edge, shift = some.edge, some.shift
     spacing = EVERY * layer.spacing
@@ -268,7 +274,7 @@ def gains_of(layer: Layer, move: Move) -> NDArray[np.float32]:
     # Slow changes of the lung beside the heart stay as they are; those that the heart covers are fainter.
     within = smoothstep(np.clip((edge + shift - radius) / (PROFILE * layer.side) + 0.5, 0, 1))
     gains[-1] = np.minimum(gains[-1], 0) * within * (shift != 0)
-    return np.asarray(gains, dtype=np.float32)
+    return np.asarray(gains, dtype=np.float32), LOUDEST * np.stack(there)
 
 
 def change_of(
@@ -276,6 +282,7 @@ def change_of(
     bands: NDArray[np.float32],
     layer: Layer,
     gains: NDArray[np.float32],
+    limits: NDArray[np.float32],
     radius: NDArray[np.float32],
     position: NDArray[np.float32],
     move: Move,
@@ -296,8 +303,12 @@ def change_of(
     if far.any():
         moved += far * (look(layer.growing, source) - moved)
     change = moved - look(layer.heart, radius)
-    for band, gain in zip(bands, gains, strict=True):
-        change += band * look(gain, radius, EVERY_ANGLE, EVERY)
+    for band, gain, limit in zip(bands, gains, limits, strict=True):
+        less = look(gain, radius, EVERY_ANGLE, EVERY)
+        loudest = np.maximum(look(limit, radius, EVERY_ANGLE, EVERY), 1e-6)
+        kept = band * (1 + less)
+        covered = np.clip(-less / COVERED, 0, 1) * (shift > 0)
+        change += kept + covered * (loudest * np.tanh(kept / loudest) - kept) - band
     angle = position * (2 * np.pi / ANGLES)
     for left_alone in (layer.abdomen, layer.metal):
         if left_alone.size > 1:

@@ -1,8 +1,9 @@
 """A blind test by machine: can a network tell an edited heart's neighbourhood from an untouched one?
 
 Small convolutional networks are trained by folds of patients on patches at the film's own resolution, taken along the
-border of the heart as it is outlined on the picture itself, edited or not. Strengths are chosen so that a heart of
-normal size stays normal and an enlarged one enlarged: size does not tell. An AUC of .5 is a coin's.
+border of the heart as it is outlined on the picture itself, edited or not. Each film is edited to the cardiothoracic
+ratio that another one has, so that edited and untouched hearts are of the same sizes: size does not tell. An AUC of .5
+is a coin's.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from cxredit_cli.anatomy.outlines import clean, segment
@@ -27,10 +29,9 @@ from cxredit_cli.training.supervised import draw, warm_cosine
 METHODS = ("native", "additive", "pasted")
 PATCH = 96  # pixels of the film
 PATCHES = 16  # of one picture
-NORMAL = 0.5  # cardiothoracic ratio up to which a heart is normal
-NORMAL_RANGE, ENLARGED_RANGE = (0.36, 0.5), (0.5, 0.66)  # within which an edit must leave the heart
-LEAST_STRENGTH = 3.0
+NORMAL = 0.5  # cardiothoracic ratio up to which a heart is normal; it stays so, and an enlarged one enlarged
 LEAST_CHANGE = 0.015  # of the CTR: less is hardly an edit
+STRETCHED = 1.8  # times the change of one of the generator's pictures, or its part, that a film is edited by
 SEAM = 0.03  # of the side, over which a pasted picture fades into the film
 BATCH, STEPS, WARMUP, PEAK, DECAY = 64, 500, 30, 3e-3, 3e-2
 
@@ -45,6 +46,7 @@ class BlindTest:
     auc: float
     low: float  # 95 % interval over patients
     high: float
+    by_size: float = 0.5  # the AUC of how far the edited film's CTR is from the median: what size alone would tell
     blur: float = 0.0  # of the pictures, in sides
 
 
@@ -63,21 +65,27 @@ def blind_test(
     The networks see the pictures blurred by Gaussians of `blurs`, in sides; at all but the first, "native" alone is
     tested. Raises InputError where too few films can be edited.
     """
+    held, strengths = list(films), [float(s) for s in strengths]
+    zero = strengths.index(0.0)
+    ctrs = np.concatenate([measure_films(network, [film]).ctr for _, film, _ in held])
+    generated = np.stack([measure_films(network, list(pictures)).ctr for *_, pictures in held])
+    goals = match_ratios(ctrs, generated - generated[:, [zero]], strengths, seed)
     patients: list[str] = []
+    ratios: list[tuple[float, float]] = []  # before and after
     tests = [(method, blur) for blur in blurs for method in (METHODS if blur == blurs[0] else METHODS[:1])]
     patches: dict[tuple[str, float], list[NDArray[np.float32]]]
     patches = {key: [] for key in [*(("untouched", blur) for blur in blurs), *tests]}
-    for number, (patient, film, pictures) in enumerate(films):
-        strength = choose_strength(network, film, pictures, strengths, seed + number)
-        if strength is None:
+    for number, ((patient, film, pictures), goal) in enumerate(zip(held, goals, strict=True)):
+        if goal is None:
             continue
-        edit = edit_film(network, film, pictures, strengths, [strength]).edits[0]
-        if edit.refused:
+        strength, ratio = goal
+        edits = edit_film(network, film, pictures, strengths, [strength], targets={strength: ratio})
+        if edits.edits[0].refused:
             continue
-        zero, index = list(strengths).index(0.0), list(strengths).index(strength)
+        index = strengths.index(strength)
         made = {
             "untouched": film,
-            "native": film + edit.change,
+            "native": film + edits.edits[0].change,
             "additive": film + add_residual(film, pictures[index] - pictures[zero]),
             "pasted": paste(network, film, pictures[index]),
         }
@@ -86,38 +94,55 @@ def blind_test(
         }
         if all(part is not None for part in taken.values()):
             patients.append(patient)
+            ratios.append((edits.film_ctr, edits.edits[0].ctr))
             for key, part in taken.items():
                 patches[key].append(np.asarray(part))
+    by_size = auc_of_sizes(np.asarray(ratios).reshape(-1, 2))
     return [
-        replace(tell_apart(method, patches["untouched", blur], patches[method, blur], patients, folds, seed), blur=blur)
+        replace(
+            tell_apart(method, patches["untouched", blur], patches[method, blur], patients, folds, seed),
+            by_size=by_size,
+            blur=blur,
+        )
         for method, blur in tests
     ]
+
+
+def match_ratios(
+    ctrs: NDArray[np.float64], changes: NDArray[np.float64], strengths: Sequence[float], seed: int = 0
+) -> list[tuple[float, float] | None]:
+    """For each film a strength and the CTR to edit it to, which is another film's own; None where none can be reached.
+
+    `ctrs` [N] are the films', `changes` [N, S] what the generator's pictures of `strengths` [S] change of them. Each
+    film's CTR is given to one other film, at random, of those that can be edited to it: so the edited hearts are of the
+    same sizes as the untouched ones.
+    """
+    aims = ctrs[None] - ctrs[:, None]  # [N, N]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        stretched = aims[:, :, None] / changes[:, None]  # [N, N, S]
+        far = np.abs(np.log(stretched))
+    far[~(far <= np.log(STRETCHED)) | ~(changes * np.asarray(strengths) > 0)[:, None]] = np.inf
+    normal = ctrs <= NORMAL
+    possible = (normal[None] == normal[:, None]) & (np.abs(aims) >= LEAST_CHANGE) & np.isfinite(far).any(axis=2)
+    cost = np.random.default_rng(seed).uniform(0, 1, possible.shape) + np.where(possible, 0, len(ctrs))
+    goals: list[tuple[float, float] | None] = [None] * len(ctrs)
+    for film, other in zip(*linear_sum_assignment(cost), strict=True):
+        if possible[film, other]:
+            goals[film] = float(strengths[int(far[film, other].argmin())]), float(ctrs[other])
+    return goals
+
+
+def auc_of_sizes(ratios: NDArray[np.float64]) -> float:
+    """The AUC of the distance from the median CTR of untouched films, of CTRs [N, 2] before and after; nan for none."""
+    if len(ratios) == 0:
+        return float("nan")
+    far = np.abs(ratios - np.median(ratios[:, 0])).T.ravel()
+    return float(roc_auc(far[None], np.repeat([False, True], len(ratios))[None])[0])
 
 
 def as_written(picture: NDArray[np.float32]) -> NDArray[np.float32]:
     """`picture` in the 256 greys of a file: else an untouched film is told by its whole greys."""
     return np.asarray(np.round(np.clip(picture, 0, 1) * 255) / 255, dtype=np.float32)
-
-
-def choose_strength(
-    network: AnatomyNetwork,
-    film: NDArray[np.float32],
-    pictures: NDArray[np.float32],
-    strengths: Sequence[float],
-    seed: int = 0,
-) -> float | None:
-    """One of the strengths, at random, with which a heart of normal size stays normal and an enlarged one enlarged."""
-    size = network.config.resolution
-    ctr = measure_films(network, [reduce(film, size)]).ctr[0]
-    generated = measure_films(network, list(pictures)).ctr
-    changes = generated - generated[list(strengths).index(0.0)]
-    low, high = NORMAL_RANGE if ctr <= NORMAL else ENLARGED_RANGE
-    fitting = [
-        float(s)
-        for s, change in zip(strengths, changes, strict=True)
-        if abs(s) >= LEAST_STRENGTH and change * s > 0 and abs(change) >= LEAST_CHANGE and low <= ctr + change <= high
-    ]
-    return float(np.random.default_rng(seed).choice(fitting)) if fitting else None
 
 
 def paste(network: AnatomyNetwork, film: NDArray[np.float32], picture: NDArray[np.float32]) -> NDArray[np.float32]:

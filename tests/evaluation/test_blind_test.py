@@ -8,7 +8,15 @@ from scipy import ndimage
 
 from cxredit_cli.editing.edit_film import reduce
 from cxredit_cli.errors import InputError
-from cxredit_cli.evaluation.blind_test import PATCH, as_written, border_patches, choose_strength, paste, tell_apart
+from cxredit_cli.evaluation.blind_test import (
+    PATCH,
+    as_written,
+    auc_of_sizes,
+    border_patches,
+    match_ratios,
+    paste,
+    tell_apart,
+)
 from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.storage.anatomy_network import load_anatomy
 
@@ -59,17 +67,37 @@ def test_neighbourhoods_of_a_real_film() -> None:
     steps = [float(np.abs(np.diff(part, axis=2)).mean()) for part in (patches, blurred)]
     assert steps[1] < 0.7 * steps[0]
     assert np.mean(patches * blurred) > 0.9
-    # A heart that grows by a tenth stays normal, one that grows by half does not.
     small = reduce(film, 128)
     rows, columns = np.mgrid[:128, :128].astype(np.float64)
     bump = np.exp(-(((columns - 70) / 34) ** 2 + ((rows - 80) / 30) ** 2))
-    grown = [
-        ndimage.map_coordinates(small, [rows, 66 + (columns - 66) / (1 + scale * bump)], order=1, mode="nearest")
-        for scale in (0, 0.15, 0.6)
-    ]
-    pictures = np.stack(grown).astype(np.float32)
-    assert {choose_strength(network, film, pictures, [0.0, 4.0, 8.0], seed) for seed in range(4)} == {4.0}
+    grown = 66 + (columns - 66) / (1 + 0.15 * bump)
+    picture = ndimage.map_coordinates(small, [rows, grown], order=1, mode="nearest").astype(np.float32)
     # The pasted picture is the generator's at the heart and the film's elsewhere.
-    pasted = paste(network, film, pictures[1])
+    pasted = paste(network, film, picture)
     assert (pasted != film).mean() < 0.4
-    np.testing.assert_allclose(reduce(pasted, 128)[75:85, 66:76], pictures[1][75:85, 66:76], atol=0.02)
+    np.testing.assert_allclose(reduce(pasted, 128)[75:85, 66:76], picture[75:85, 66:76], atol=0.02)
+
+
+def test_edited_hearts_are_of_the_sizes_of_untouched_ones() -> None:
+    strengths = [-8.0, -4.0, 0.0, 4.0, 8.0]
+    rng = np.random.default_rng(0)
+    ctrs = np.concatenate([rng.normal(0.44, 0.03, 40).clip(0.36, 0.499), rng.normal(0.55, 0.02, 12).clip(0.501, 0.62)])
+    changes = np.array(strengths) * rng.normal(0.011, 0.001, (52, 1))
+    goals = match_ratios(ctrs, changes, strengths)
+    found = [(own, *goal) for own, goal in zip(ctrs, goals, strict=True) if goal is not None]
+    own, strength, ratio = np.array(found).T
+    assert len(found) >= 44
+    assert len(set(ratio)) == len(ratio)  # each film's is given once
+    assert set(ratio) <= set(ctrs)
+    assert np.abs(ratio - own).min() >= 0.015
+    np.testing.assert_array_equal(np.sign(ratio - own), np.sign(strength))
+    np.testing.assert_array_equal(ratio > 0.5, own > 0.5)
+    assert 0.45 < auc_of_sizes(np.stack([own, ratio], axis=1)) < 0.55
+    # Ratios as a fixed strength leaves them would tell.
+    assert auc_of_sizes(np.stack([own, own + np.sign(strength) * 0.06], axis=1)) > 0.7
+
+
+def test_films_that_cannot_be_measured_or_edited_have_no_goal() -> None:
+    changes = np.array([[0.0, 0.05], [0.0, 0.05], [0.0, -0.05], [0.0, np.nan]])
+    goals = match_ratios(np.array([0.40, 0.45, 0.40, np.nan]), changes, [0.0, 4.0])
+    assert goals == [(4.0, 0.45), None, None, None]
