@@ -1,11 +1,11 @@
-"""Can edits of films be told from untouched films, and what differs? Three tables in Markdown.
+"""Can edits of films be told from untouched films, and what differs? Two tables in Markdown.
 
-    python examples/tell_edits_apart.py films/ \
-        | python docs/tools/result_tables.py films-blind films-blurred films-detail
+    python examples/tell_edits_apart.py films-256/ films-512/ \
+        | python docs/tools/result_tables.py films-blind films-detail
 
 Films are read at their own size, inverted with the model, and edited along its cardiomegaly direction. First small
-networks are trained by folds of patients to tell edited from untouched films (cxredit_cli/evaluation/blind_test.py),
-as they are and blurred, which says how fine the difference is.
+networks are trained by folds of patients to tell edited from untouched films (cxredit_cli/evaluation/blind_test.py);
+each argument is a row.
 Then the strength of detail, band by band, is compared at equal distance from the heart's border: of the edited film
 from its new border, of the film from its own. A patient is what stands before the first "_" of a file's name, as in
 NIH's names; `--patients` names a table with the columns name and patient_id instead.
@@ -42,7 +42,6 @@ from cxredit_cli.storage.models import Model, load_model
 
 STRENGTHS = (-8.0, -6.0, -4.0, 0.0, 4.0, 6.0, 8.0)
 SMALLER, LARGER = -6.0, 8.0  # at which detail is compared
-BLURS = (0.0, 4 / 1024, 8 / 1024, 16 / 1024)  # of the side, that pictures are blurred by in the test
 BANDS = (1 / 1024, 2 / 1024, 4 / 1024, 8 / 1024, 16 / 1024)  # of the side: Gaussians between which a band lies
 BIN = 4 / 1024  # of the side, over which detail is averaged across the border
 WITHIN = 40 / 1024  # of a lung and of the border: farther away nothing is compared
@@ -65,33 +64,35 @@ def main() -> None:
     if arguments.patients:
         with arguments.patients.open(newline="") as file:
             patients = {row["name"]: row["patient_id"] for row in csv.DictReader(file)}
-    network = load_anatomy()
-    sources = list_sources(arguments.films)
-    films = list(pictures_of(load_model(arguments.model), sources, patients, arguments.steps))
-    found = blind_test(network, films, STRENGTHS, arguments.folds, blurs=BLURS)
-    first = found[0]
-    sides = sorted({len(film) for _, film, _ in films})
-    size = f"{sides[0]}x{sides[0]}" if len(sides) == 1 else f"{sides[0]} to {sides[-1]} pixels"
-    told = {(row.method, row.blur): f"{row.auc:.2f} ({row.low:.2f} to {row.high:.2f})" for row in found}
-    counted = f"{first.films} of {size}, of {first.patients} patients"
-    print_table(["films", *(METHODS_SHOWN[m] for m in METHODS)], [counted, *(told[m, 0.0] for m in METHODS)])
-    blurred = [f"blurred by {blur * 1024:g}/1024" if blur else "as they are" for blur in BLURS]
-    print_table(["films", *blurred], [counted, *(told[METHODS[0], blur] for blur in BLURS)])
-    detail = [ratios for _, film, pictures in films if (ratios := compare_detail(network, film, pictures)) is not None]
+    network, model = load_anatomy(), load_model(arguments.model)
+    told, detail = [], []
+    for given in arguments.films:
+        films = list(pictures_of(model, list_sources([given]), patients, arguments.steps))
+        sides = sorted({len(film) for _, film, _ in films})
+        size = f"{sides[0]}x{sides[0]}" if len(sides) == 1 else f"{sides[0]} to {sides[-1]} pixels"
+        tests = blind_test(network, films, STRENGTHS, arguments.folds)
+        aucs = [f"{found.auc:.2f} ({found.low:.2f} to {found.high:.2f})" for found in tests]
+        counted = f"{tests[0].films} of {size}, of {tests[0].patients} patients"
+        told.append([counted, *aucs, f"{tests[0].by_size:.2f}"])
+        compared = [
+            ratios for _, film, pictures in films if (ratios := compare_detail(network, film, pictures)) is not None
+        ]
+        medians = np.nanmedian(np.array(compared), axis=0)  # [regions, bands]
+        cells = [f"{np.nanmin(part):.2f} to {np.nanmax(part):.2f}" for part in medians]
+        detail.append([f"{len(compared)} of {size}", *cells])
+    print_table(["films", *(METHODS_SHOWN[method] for method in METHODS), "size alone"], told)
     names = [
         "at the border",
         "within a heart that shrank",
         "lung that appears",
         "where the old border was, grown heart",
     ]
-    medians = np.nanmedian(np.array(detail), axis=0)  # [regions, bands]
-    cells = [f"{np.nanmin(part):.2f} to {np.nanmax(part):.2f}" for part in medians]
-    print_table(["edits", *names], [f"{len(detail)} films", *cells])
+    print_table(["films", *names], detail)
 
 
-def print_table(header: list[str], row: list[str]) -> None:
-    """A table of one row and an empty line."""
-    for cells in (header, ["---"] * len(header), row):
+def print_table(header: list[str], rows: list[list[str]]) -> None:
+    """A table and an empty line."""
+    for cells in (header, ["---"] * len(header), *rows):
         print(f"| {' | '.join(cells)} |")
     print()
 

@@ -47,7 +47,6 @@ class BlindTest:
     low: float  # 95 % interval over patients
     high: float
     by_size: float = 0.5  # the AUC of how far the edited film's CTR is from the median: what size alone would tell
-    blur: float = 0.0  # of the pictures, in sides
 
 
 def blind_test(
@@ -56,14 +55,12 @@ def blind_test(
     strengths: Sequence[float],
     folds: int = 4,
     seed: int = 0,
-    blurs: Sequence[float] = (0.0,),
 ) -> list[BlindTest]:
     """The test of each of METHODS on `films`: patient, square [N, N] in 0..1, the generator's pictures [S, R, R].
 
     `strengths` [S] are those of the pictures, 0 among them. Each film that can be edited counts once untouched and once
     edited, by every method with the same strength. "pasted" is the generator's picture in place of the neighbourhood.
-    The networks see the pictures blurred by Gaussians of `blurs`, in sides; at all but the first, "native" alone is
-    tested. Raises InputError where too few films can be edited.
+    Raises InputError where too few films can be edited.
     """
     held, strengths = list(films), [float(s) for s in strengths]
     zero = strengths.index(0.0)
@@ -72,9 +69,7 @@ def blind_test(
     goals = match_ratios(ctrs, generated - generated[:, [zero]], strengths, seed)
     patients: list[str] = []
     ratios: list[tuple[float, float]] = []  # before and after
-    tests = [(method, blur) for blur in blurs for method in (METHODS if blur == blurs[0] else METHODS[:1])]
-    patches: dict[tuple[str, float], list[NDArray[np.float32]]]
-    patches = {key: [] for key in [*(("untouched", blur) for blur in blurs), *tests]}
+    patches: dict[str, list[NDArray[np.float32]]] = {name: [] for name in ("untouched", *METHODS)}
     for number, ((patient, film, pictures), goal) in enumerate(zip(held, goals, strict=True)):
         if goal is None:
             continue
@@ -89,22 +84,16 @@ def blind_test(
             "additive": film + add_residual(film, pictures[index] - pictures[zero]),
             "pasted": paste(network, film, pictures[index]),
         }
-        taken = {
-            (name, blur): border_patches(network, as_written(made[name]), seed + number, blur) for name, blur in patches
-        }
+        taken = {name: border_patches(network, as_written(made[name]), seed + number) for name in patches}
         if all(part is not None for part in taken.values()):
             patients.append(patient)
             ratios.append((edits.film_ctr, edits.edits[0].ctr))
-            for key, part in taken.items():
-                patches[key].append(np.asarray(part))
+            for name, part in taken.items():
+                patches[name].append(np.asarray(part))
     by_size = auc_of_sizes(np.asarray(ratios).reshape(-1, 2))
     return [
-        replace(
-            tell_apart(method, patches["untouched", blur], patches[method, blur], patients, folds, seed),
-            by_size=by_size,
-            blur=blur,
-        )
-        for method, blur in tests
+        replace(tell_apart(method, patches["untouched"], patches[method], patients, folds, seed), by_size=by_size)
+        for method in METHODS
     ]
 
 
@@ -155,12 +144,10 @@ def paste(network: AnatomyNetwork, film: NDArray[np.float32], picture: NDArray[n
     return np.asarray(film + weight * (enlarge(picture, len(film)) - film), dtype=np.float32)
 
 
-def border_patches(
-    network: AnatomyNetwork, picture: NDArray[np.float32], seed: int = 0, blur: float = 0.0
-) -> NDArray[np.float32] | None:
+def border_patches(network: AnatomyNetwork, picture: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32] | None:
     """PATCHES patches [PATCHES, PATCH, PATCH] along the border of heart and lung, None where there is none.
 
-    They are blurred by a Gaussian of `blur` sides, and brought to mean 0 and standard deviation 1: tone does not tell.
+    They are brought to mean 0 and standard deviation 1: tone does not tell.
     """
     side, half = len(picture), PATCH // 2
     small = torch.from_numpy(np.ascontiguousarray(reduce(picture, network.config.resolution)))[None, None]
@@ -169,8 +156,6 @@ def border_patches(
     rows, columns = np.nonzero((mask == HEART) & ndimage.binary_dilation(lungs, iterations=4))
     if len(rows) == 0 or side < PATCH:
         return None
-    if blur:
-        picture = ndimage.gaussian_filter(picture, blur * side, mode="nearest")
     generator = np.random.default_rng(seed)
     order = np.argsort(np.arctan2(rows - rows.mean(), columns - columns.mean()))
     chosen = order[((np.arange(PATCHES) + generator.uniform(0, 1)) * len(order) / PATCHES).astype(int)]

@@ -31,4 +31,4 @@ def test_detail_is_compared_at_equal_distance_from_the_border() -> None:
 
 def test_it_says_how_it_is_called() -> None:
     done = subprocess.run([sys.executable, SCRIPT, "--help"], capture_output=True, text=True, check=True)
-    assert "films-blind films-blurred films-detail" in done.stdout
+    assert "films-blind films-detail" in done.stdout
