@@ -274,7 +274,7 @@ def gains_of(layer: Layer, move: Move) -> tuple[NDArray[np.float32], NDArray[np.
     # Slow changes of the lung beside the heart stay as they are; those that the heart covers are fainter.
     within = smoothstep(np.clip((edge + shift - radius) / (PROFILE * layer.side) + 0.5, 0, 1))
     gains[-1] = np.minimum(gains[-1], 0) * within * (shift != 0)
-    return np.asarray(gains, dtype=np.float32), LOUDEST * np.stack(there)
+    return np.asarray(gains, dtype=np.float32), np.asarray(LOUDEST * np.stack(there), dtype=np.float32)
 
 
 def change_of(
