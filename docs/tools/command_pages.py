@@ -15,10 +15,11 @@ The files that commands read and write are in [File formats](file-formats.md).
 
 Common to all of them:
 
-- Images are files, folders, globs, zips, or `-` for paths on standard input ([how each is read](../how-to/reading.md)).
+- Images are files, folders, zips, patterns such as `films/*.png` (globs), or `-` for paths on standard input
+  ([how each is read](../how-to/reading.md)).
 - Without `--model`, `./model` is used, else the bundled model. Without `--direction`, `./direction.h5`, else the
   model's own cardiomegaly direction.
-- Results go to stdout, with `--json` as one JSON document; progress and complaints go to stderr.
+- Results go to standard output, with `--json` as one JSON document; progress and warnings go to standard error.
 - Exit code 0: done. 1: it could not be done, or some files of a batch could not be read; these are named at the end,
   and the others are done. 2: the input or the options are wrong.
 """
