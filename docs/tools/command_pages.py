@@ -1,5 +1,6 @@
 """The reference of all commands as one Markdown page, from the Typer app itself."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
@@ -7,6 +8,8 @@ from result_tables import table
 from typer.main import get_command
 
 from cxredit_cli.app import COMMANDS, app
+
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
 HEAD = """# Commands
 
@@ -111,5 +114,9 @@ def cell(text: str | None) -> str:
 
 
 def escaped(text: str) -> str:
-    """Without what Markdown would take for markup."""
-    return text.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+    """Without what Markdown would take for markup, and with options set as code. What is code already stays."""
+    parts = text.split("`")
+    for place in range(0, len(parts), 2):
+        plain = parts[place].replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+        parts[place] = OPTION.sub(r"`\g<0>`", plain)
+    return "`".join(parts)
