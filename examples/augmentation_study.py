@@ -72,7 +72,7 @@ class Roles:
     """Which films of the dataset do what."""
 
     ill: Films  # with the finding, split train
-    edited: Films  # healthy, one a patient
+    edited: Films  # healthy, one per patient
     tested: Films  # healthy, of others
     healthy: Films  # that networks learn from, those edited among them
     unseen: Films  # of the split val, with the finding or healthy

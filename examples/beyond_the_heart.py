@@ -154,7 +154,7 @@ def invert_unseen(
     path: Path,
     arguments: argparse.Namespace,
 ) -> Codes:
-    """Codes of PA films of val, one a patient: without a finding for the matrix, and some with each of the findings."""
+    """Codes of PA films of val, one per patient: without a finding for the matrix, and some with each finding."""
     rows = list(choose_scans(dataset, judge, "val", n=arguments.patients, seed=arguments.seed).rows)
     patients = dataset.patient_ids
     for label in (part for name in score.classes for part in name.split("+")):

@@ -117,7 +117,7 @@ def command(
         bool,
         typer.Option(
             "--strict",
-            help="Write nothing where a film's edit is refused, not the generator's picture.",
+            help="Write nothing where a film's edit is refused. Without it the generator's picture is written instead.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
@@ -143,7 +143,7 @@ def command(
     set_label: SetLabelOption = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that edit films; default: one a processor core.", rich_help_panel=METHOD),
+        typer.Option(min=1, help="Processes that edit films; default: one per processor core.", rich_help_panel=METHOD),
     ] = None,
     model: ModelOption = None,
     method: MethodOption = None,

@@ -30,7 +30,9 @@ def command(
     channel_base: Annotated[
         int, typer.Option(min=1, help="Feature maps times resolution.", rich_help_panel=METHOD)
     ] = 16384,
-    channel_max: Annotated[int, typer.Option(min=1, help="Feature maps at most.", rich_help_panel=METHOD)] = 512,
+    channel_max: Annotated[
+        int, typer.Option(min=1, help="Largest number of feature maps in a layer.", rich_help_panel=METHOD)
+    ] = 512,
     pl_weight: Annotated[
         float, typer.Option(min=0, help="Path length weight of the training; 0: off.", rich_help_panel=METHOD)
     ] = 2.0,
@@ -43,10 +45,10 @@ def command(
     device: DeviceOption = "auto",
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Names to measure, such as 'upfirdn2d*'; repeatable.", rich_help_panel=METHOD),
+        typer.Option(help="Measure only these names, such as 'upfirdn2d*'; repeatable.", rich_help_panel=METHOD),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=0, help="To spend on each name, both ways together.", rich_help_panel=METHOD)
+        float, typer.Option(min=0, help="Seconds to spend on each name, both ways together.", rich_help_panel=METHOD)
     ] = 5.0,
     same_process: Annotated[
         bool,

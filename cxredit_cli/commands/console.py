@@ -70,7 +70,8 @@ class ConsoleProgress:
             self._last_line = now
             of_total = "" if self._total is None else f"/{self._total:g}"
             left = "" if self._total is None or rate <= 0 else f"  {(self._total - done) / rate / 60:.1f} min left"
-            stderr.print(f"{self._description}: {done:g}{of_total} {self._unit}  {text}{left}")
+            so_far = f"{done:.1f}".removesuffix(".0")  # a search reports parts of an image
+            stderr.print(f"{self._description}: {so_far}{of_total} {self._unit}  {text}{left}")
 
     def message(self, text: str) -> None:
         """Say one line that should stay visible."""

@@ -84,7 +84,11 @@ def find(
         Path, typer.Option("--output", "-o", help="The direction to write.", rich_help_panel=OUTPUT)
     ] = Path("direction.h5"),
     name: Annotated[
-        str | None, typer.Option(help="What grows along it; default: files, label or measure.", rich_help_panel=MODEL)
+        str | None,
+        typer.Option(
+            help="Name of the direction: what increases along it. Default: the files, the label or the measure.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     orthogonal_to: Annotated[
         list[str] | None,
@@ -123,18 +127,25 @@ def find(
         Path, typer.Option(help=f"{LABELS_HELP}; or a dataset of `prepare`.", rich_help_panel=CODES)
     ] = Path("dataset.h5"),
     uncertain: UncertainOption = "skip",
-    positive: Annotated[str, typer.Option(help="The direction leads to it.", rich_help_panel=CODES)] = "Cardiomegaly",
-    negative: Annotated[str, typer.Option(help="The direction leads from it.", rich_help_panel=CODES)] = "No Finding",
+    positive: Annotated[
+        str, typer.Option(help="Label that the direction leads towards.", rich_help_panel=CODES)
+    ] = "Cardiomegaly",
+    negative: Annotated[
+        str, typer.Option(help="Label that the direction leads away from.", rich_help_panel=CODES)
+    ] = "No Finding",
     folds: Annotated[int, typer.Option(help="Parts to hold out in turn, by patient.", rich_help_panel=CODES)] = 5,
     metric: Annotated[str, typer.Option(help=METRIC_HELP, rich_help_panel=CODES)] = "codes",
     from_measure: Annotated[
         str | None,
-        typer.Option(help="What raises this of generated images, such as heart_width or ctr.", rich_help_panel=MEASURE),
+        typer.Option(
+            help="Find what raises this measure on generated images, such as heart_width or ctr.",
+            rich_help_panel=MEASURE,
+        ),
     ] = None,
     from_classifier: Annotated[
         str | None,
         typer.Option(
-            help=f"What raises a classifier's log-odds of --class: {CLASSIFIER_HELP}.", rich_help_panel=MEASURE
+            help=f"Find what raises a classifier's log-odds of --class: {CLASSIFIER_HELP}.", rich_help_panel=MEASURE
         ),
     ] = None,
     wanted_class: ClassOption = None,
@@ -147,7 +158,13 @@ def find(
     ] = None,
     n: Annotated[
         int | None,
-        typer.Option("--n", "-n", min=1, help="Images; default 512, by regression 3200.", rich_help_panel=MEASURE),
+        typer.Option(
+            "--n",
+            "-n",
+            min=1,
+            help="How many images to generate. Default: 512, for a regression 3200.",
+            rich_help_panel=MEASURE,
+        ),
     ] = None,
     anatomy: AnatomyOption = None,
     seed: SeedOption = 0,

@@ -16,7 +16,10 @@ def command(
     model: ModelOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Print the cosines of directions; one of W counts as the same step in every layer of W+."""
+    """Print the cosines between directions: 1 where they are the same, 0 where they have nothing in common.
+
+    A direction of W counts as the same step in every layer of W+.
+    """
     from rich.table import Table
 
     from cxredit_cli.directions.comparison import chance_cosine, cosine_table

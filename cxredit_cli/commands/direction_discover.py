@@ -34,9 +34,7 @@ SHOWN = {
 def command(
     how: Annotated[
         str,
-        typer.Option(
-            help="Which axes are looked for: pca (of W) or sefa (of the style weights).", rich_help_panel=METHOD
-        ),
+        typer.Option(help="Which axes to look for: pca (of W) or sefa (of the style weights).", rich_help_panel=METHOD),
     ] = "pca",
     n: Annotated[
         int, typer.Option("--n", "-n", min=1, help="Directions, the strongest first.", rich_help_panel=METHOD)

@@ -54,7 +54,7 @@ def command(
     split: Annotated[str, typer.Option(help="Scans of this split: train, val or all.", rich_help_panel=INPUT)] = "val",
     view: Annotated[str, typer.Option(help="Scans of this projection, or any.", rich_help_panel=INPUT)] = "PA",
     label: Annotated[str, typer.Option(help="Scans with this label, or any.", rich_help_panel=INPUT)] = "No Finding",
-    n: Annotated[int, typer.Option("--n", "-n", min=2, help="Scans, one a patient.", rich_help_panel=METHOD)] = 100,
+    n: Annotated[int, typer.Option("--n", "-n", min=2, help="Scans, one per patient.", rich_help_panel=METHOD)] = 100,
     randoms: Annotated[
         int, typer.Option(min=1, help="Random directions of each kind beside them.", rich_help_panel=METHOD)
     ] = 5,
@@ -143,8 +143,8 @@ def _print(document: dict[str, Any]) -> None:
     classes = document["classifier"]["classes"]
     cohort = document["cohort"]
     stdout.print(
-        f"{cohort['images']} scans, one a patient (split {cohort['split']}, view {cohort['view']}, {cohort['label']}); "
-        "mean change of the log-odds:",
+        f"{cohort['images']} scans, one per patient (split {cohort['split']}, view {cohort['view']}, "
+        f"{cohort['label']}); mean change of the log-odds:",
         markup=False,
     )
     # The names stand above the table, which so is no wider than a log or a pipe.

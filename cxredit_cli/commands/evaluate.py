@@ -104,7 +104,7 @@ def command(
             "--n",
             "-n",
             min=1,
-            help="Images at most; default: realism 2000, dose and code error 100, reconstruction 50.",
+            help="Largest number of images. Default: realism 2000, dose and code error 100, reconstruction 50.",
             rich_help_panel=METHOD,
         ),
     ] = None,
@@ -125,7 +125,7 @@ def command(
     classifier: Annotated[
         str | None,
         typer.Option(
-            help=f"A second judge for --dose: of examples/train_classifier.py (.safetensors), {CLASSIFIER_HELP}. "
+            help=f"A second judge for --dose: {CLASSIFIER_HELP}. "
             "Default: the bundled one, for models of its resolution.",
             rich_help_panel=MODEL,
         ),
@@ -158,10 +158,10 @@ def command(
     ] = None,
     uncertain: UncertainOption = "skip",
     positive: Annotated[
-        str, typer.Option(help="Label of the one class for --separability.", rich_help_panel=INPUT)
+        str, typer.Option(help="Label of the first class for --separability.", rich_help_panel=INPUT)
     ] = "Cardiomegaly",
     negative: Annotated[
-        str, typer.Option(help="Label of the other class for --separability.", rich_help_panel=INPUT)
+        str, typer.Option(help="Label of the second class for --separability.", rich_help_panel=INPUT)
     ] = "No Finding",
     control: Annotated[
         list[str] | None,

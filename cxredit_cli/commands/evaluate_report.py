@@ -48,7 +48,7 @@ def print_dose(section: dict[str, Any]) -> None:
     """The curve, what goes with a rise of the CTR, and random directions."""
     cohort, direction = section["cohort"], section["direction"]
     say(
-        f"Dose-response of {direction['name']} ({direction['method']}) on {cohort['images']} scans, one a patient: "
+        f"Dose-response of {direction['name']} ({direction['method']}) on {cohort['images']} scans, one per patient: "
         f"{cohort['view']}, {cohort['label']}, {cohort['split']}; codes by {cohort['codes']}"
     )
     say(f"{section['used']} of them have plausible outlines at every strength; the judge measured these")
@@ -139,7 +139,7 @@ def print_classifier(section: dict[str, Any]) -> None:
 def print_reconstruction(section: dict[str, Any]) -> None:
     """A line a way of inverting."""
     cohort = section["cohort"]
-    say(f"Reconstructions of {cohort['images']} scans, one a patient: {cohort['view']}, {cohort['split']}")
+    say(f"Reconstructions of {cohort['images']} scans, one per patient: {cohort['view']}, {cohort['split']}")
     line = "{:28}{:>14}{:>15}{:>15}{:>9}{:>12}{:>9}"
     say(line.format("", "PSNR, dB", "SSIM", "MS-SSIM", "CTR, r", "CTR, error", "s/img"))
     for way in section["ways"]:

@@ -53,19 +53,24 @@ def command(
     ] = None,
     steps: StepsOption = STEPS,
     target_psnr: Annotated[
-        float | None, typer.Option(help="Stop an image that reaches so many dB.", rich_help_panel=METHOD)
+        float | None,
+        typer.Option(help="Stop the search for an image once its PSNR reaches this many dB.", rich_help_panel=METHOD),
     ] = None,
     patience: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Stop an image that gained less than 0.05 dB in so many steps; 0: never.",
+            help="Stop the search for an image that gained less than 0.05 dB over this many steps; 0: never.",
             rich_help_panel=METHOD,
         ),
     ] = 50,
     perceptual_weight: Annotated[
         float,
-        typer.Option(min=0, help="Weight of how alike the images look to another network.", rich_help_panel=METHOD),
+        typer.Option(
+            min=0,
+            help="Weight of the perceptual loss: how alike the images look to another network.",
+            rich_help_panel=METHOD,
+        ),
     ] = 0.0,
     perceptual: Annotated[
         str,
@@ -79,7 +84,9 @@ def command(
     tune: Annotated[
         bool,
         typer.Option(
-            "--tune", help="Bend the generator for each image (pivotal tuning); codes keep how.", rich_help_panel=METHOD
+            "--tune",
+            help="Adjust the generator to each image (pivotal tuning); the codes keep the adjustment.",
+            rich_help_panel=METHOD,
         ),
     ] = False,
     tune_steps: Annotated[
@@ -89,7 +96,7 @@ def command(
         int,
         typer.Option(
             min=1,
-            help="Rank of each layer's change by --tune; a higher one fits better and is larger.",
+            help="Rank of each layer's change by --tune; a higher rank fits better and takes more space.",
             rich_help_panel=METHOD,
         ),
     ] = 4,
@@ -104,17 +111,17 @@ def command(
     ] = False,
     split: Annotated[
         str | None,
-        typer.Option(help="Take the images of this split of a dataset alone: train or val.", rich_help_panel=INPUT),
+        typer.Option(help="Take only the images of this split of a dataset: train or val.", rich_help_panel=INPUT),
     ] = None,
     view: Annotated[
         str | None,
-        typer.Option(help="Take the images of a dataset with this projection alone, PA or AP.", rich_help_panel=INPUT),
+        typer.Option(help="Take only the images of a dataset with this projection, PA or AP.", rich_help_panel=INPUT),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Take the images of a dataset with this label alone.", rich_help_panel=INPUT)
+        str | None, typer.Option(help="Take only the images of a dataset that have this label.", rich_help_panel=INPUT)
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="No more than the first so many images.", rich_help_panel=INPUT)
+        int | None, typer.Option(min=1, help="Take at most this many images, the first ones.", rich_help_panel=INPUT)
     ] = None,
     fit: Annotated[
         str | None,

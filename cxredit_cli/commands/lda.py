@@ -32,8 +32,12 @@ def command(
         Path, typer.Option(help=f"{LABELS_HELP}; or a dataset of `prepare`.", rich_help_panel=INPUT)
     ] = Path("dataset.h5"),
     uncertain: UncertainOption = "skip",
-    positive: Annotated[str, typer.Option(help="The label of the one class.", rich_help_panel=INPUT)] = "Cardiomegaly",
-    negative: Annotated[str, typer.Option(help="The label of the other class.", rich_help_panel=INPUT)] = "No Finding",
+    positive: Annotated[
+        str, typer.Option(help="Label of the class at positive strength.", rich_help_panel=INPUT)
+    ] = "Cardiomegaly",
+    negative: Annotated[
+        str, typer.Option(help="Label of the class at negative strength.", rich_help_panel=INPUT)
+    ] = "No Finding",
     folds: Annotated[
         int, typer.Option(help="Parts to hold out in turn; a patient is never divided.", rich_help_panel=METHOD)
     ] = 5,

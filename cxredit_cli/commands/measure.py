@@ -48,10 +48,10 @@ def command(
     anatomy: AnatomyOption = None,
     split: Annotated[
         str | None,
-        typer.Option(help="Take the images of this split of a dataset alone: train or val.", rich_help_panel=INPUT),
+        typer.Option(help="Take only the images of this split of a dataset: train or val.", rich_help_panel=INPUT),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Take the images of a dataset with this label alone.", rich_help_panel=INPUT)
+        str | None, typer.Option(help="Take only the images of a dataset that have this label.", rich_help_panel=INPUT)
     ] = None,
     fit: FitOption = "crop",
     on_suspect: OnSuspectOption = "warn",

@@ -69,7 +69,8 @@ SpaceOption = Annotated[
     str | None,
     typer.Option(
         "--space",
-        help="Where codes are sought: w (one vector) or w+ (one a layer). Default: w+, for directions of pairs w.",
+        help="Where codes are sought: w (one vector) or w+ (one vector per layer). Default: w+, for directions of "
+        "pairs w.",
         rich_help_panel=METHOD,
     ),
 ]
@@ -122,7 +123,7 @@ RightOption = Annotated[
 ]
 LayersOption = Annotated[
     str | None,
-    typer.Option("--layers", help="Move these layers of the code alone, such as 4-9.", rich_help_panel=METHOD),
+    typer.Option("--layers", help="Move only these layers of the code, such as 4-9.", rich_help_panel=METHOD),
 ]
 BatchOption = Annotated[
     int,

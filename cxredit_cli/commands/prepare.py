@@ -47,7 +47,9 @@ def command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The dataset to write.", rich_help_panel=OUTPUT)
     ] = Path("dataset.h5"),
-    view: Annotated[str | None, typer.Option(help="Keep this view alone, such as PA.", rich_help_panel=INPUT)] = None,
+    view: Annotated[
+        str | None, typer.Option(help="Keep only films of this view, such as PA.", rich_help_panel=INPUT)
+    ] = None,
     resolution: Annotated[
         int, typer.Option(help="Height and width of the prepared images.", rich_help_panel=INPUT)
     ] = 128,
@@ -61,13 +63,14 @@ def command(
     right: RightOption = False,
     any_view: AnyViewOption = False,
     include: Annotated[
-        list[str] | None, typer.Option(help="Keep images with this label; may be repeated.", rich_help_panel=INPUT)
+        list[str] | None, typer.Option(help="Keep only images with this label; repeatable.", rich_help_panel=INPUT)
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave out images with this label; repeatable.", rich_help_panel=INPUT)
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that read; one a CPU if not given.", rich_help_panel=INPUT)
+        int | None,
+        typer.Option(min=1, help="Processes that read files; default: one per processor core.", rich_help_panel=INPUT),
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -25,7 +25,7 @@ GpusOption = Annotated[
     typer.Option(
         "--gpus",
         min=1,
-        help="Work on so many GPUs of this machine, one process each; on a CPU, in so many processes.",
+        help="Work on this many GPUs of this machine, one process each; on a CPU, in this many processes.",
         rich_help_panel=METHOD,
     ),
 ]

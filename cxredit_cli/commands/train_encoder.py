@@ -46,12 +46,14 @@ def command(
         ),
     ] = 0,
     space: Annotated[
-        str, typer.Option(help="Space of its codes: w, or w+ for a code a layer.", rich_help_panel=METHOD)
+        str, typer.Option(help="Space of its codes: w, or w+ for one code per layer.", rich_help_panel=METHOD)
     ] = "w",
     batch: Annotated[
         int,
         typer.Option(
-            min=1, help="Synthetic and as many real images an iteration, in all processes.", rich_help_panel=METHOD
+            min=1,
+            help="Synthetic images in each iteration, and as many real ones, over all processes.",
+            rich_help_panel=METHOD,
         ),
     ] = 16,
     kimg: Annotated[
@@ -86,7 +88,7 @@ def command(
         float, typer.Option(help="Weight of the squared error of pixels.", rich_help_panel=METHOD)
     ] = 1.0,
     ssim_weight: Annotated[
-        float, typer.Option(help="Weight of 1 - SSIM, the structural error.", rich_help_panel=METHOD)
+        float, typer.Option(help="Weight of 1 - SSIM (structural similarity).", rich_help_panel=METHOD)
     ] = 1.0,
     feature_weight: Annotated[
         float, typer.Option(help="Weight of the distance of feature maps.", rich_help_panel=METHOD)
@@ -95,7 +97,7 @@ def command(
         float,
         typer.Option(
             min=0,
-            help="Weight of 1 - Dice of heart and lungs, by the anatomy network; 0 is off.",
+            help="Weight of 1 - Dice overlap of heart and lungs, as the anatomy network outlines them; 0 is off.",
             rich_help_panel=METHOD,
         ),
     ] = 0.0,

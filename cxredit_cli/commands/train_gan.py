@@ -45,13 +45,13 @@ def command(
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, help="How many images each iteration trains on, in all processes.", rich_help_panel=METHOD),
+        typer.Option(min=1, help="Images that each iteration trains on, over all processes.", rich_help_panel=METHOD),
     ] = None,
     batch_gpu: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Images that a GPU holds at once; it takes its share of the batch in so many steps as it needs. "
+            help="Images that a GPU holds at once; it takes its share of the batch in as many steps as that takes. "
             "Default: the whole share.",
             rich_help_panel=METHOD,
         ),
@@ -69,7 +69,7 @@ def command(
         int | None, typer.Option(min=1, help="Feature maps times resolution, of both networks.", rich_help_panel=METHOD)
     ] = None,
     channel_max: Annotated[
-        int | None, typer.Option(min=1, help="Most feature maps of a layer.", rich_help_panel=METHOD)
+        int | None, typer.Option(min=1, help="Largest number of feature maps in a layer.", rich_help_panel=METHOD)
     ] = None,
     dim: Annotated[
         int | None, typer.Option(min=1, help="Dimensions of z and of w; default 512.", rich_help_panel=METHOD)

@@ -1,5 +1,6 @@
 """The reference of all commands as one Markdown page, from the Typer app itself."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
@@ -8,6 +9,8 @@ from typer.main import get_command
 
 from cxredit_cli.app import COMMANDS, app
 
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+
 HEAD = """# Commands
 
 What `cxredit COMMAND --help` says, of every command. This page is made from the program when the documents are built.
@@ -15,10 +18,11 @@ The files that commands read and write are in [File formats](file-formats.md).
 
 Common to all of them:
 
-- Images are files, folders, globs, zips, or `-` for paths on standard input ([how each is read](../how-to/reading.md)).
+- Images are files, folders, zips, patterns such as `films/*.png` (globs), or `-` for paths on standard input
+  ([how each is read](../how-to/reading.md)).
 - Without `--model`, `./model` is used, else the bundled model. Without `--direction`, `./direction.h5`, else the
   model's own cardiomegaly direction.
-- Results go to stdout, with `--json` as one JSON document; progress and complaints go to stderr.
+- Results go to standard output, with `--json` as one JSON document; progress and warnings go to standard error.
 - Exit code 0: done. 1: it could not be done, or some files of a batch could not be read; these are named at the end,
   and the others are done. 2: the input or the options are wrong.
 """
@@ -110,5 +114,9 @@ def cell(text: str | None) -> str:
 
 
 def escaped(text: str) -> str:
-    """Without what Markdown would take for markup."""
-    return text.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+    """Without what Markdown would take for markup, and with options set as code. What is code already stays."""
+    parts = text.split("`")
+    for place in range(0, len(parts), 2):
+        plain = parts[place].replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+        parts[place] = OPTION.sub(r"`\g<0>`", plain)
+    return "`".join(parts)

@@ -20,7 +20,8 @@ from cxredit_cli.storage.models import BUNDLED
 # "{#" begins an anchor in Markdown, so it must not begin a comment of the template.
 TEMPLATES = Environment(undefined=StrictUndefined, comment_start_string="{##", comment_end_string="##}")
 CODE = re.compile(r"<code\b.*?</code>", re.DOTALL)
-OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
+PICTURE = re.compile(r'<p>(<img [^>]*?src="([^"]+)"[^>]*>)</p>')
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -35,13 +36,18 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """Keep the names of options whole where a line ends."""
-    return kept_whole(html)
+    """Keep the names of options whole where a line ends, and show each picture in its own size on a click."""
+    return opened_by_click(kept_whole(html))
 
 
 def kept_whole(html: str) -> str:
     """A page whose options, in what is set as code, do not break after their hyphens."""
     return CODE.sub(lambda code: OPTION.sub(r'<span class="option">\g<0></span>', code[0]), html)
+
+
+def opened_by_click(html: str) -> str:
+    """A page whose pictures, narrower here than they are, lead to their files."""
+    return PICTURE.sub(r'<p><a href="\2">\1</a></p>', html)
 
 
 def filled(markdown: str) -> str:

@@ -53,7 +53,7 @@ def scans_of(measured: Measured, section: dict[str, Any], counted: int | None = 
     cohort = section["cohort"]
     label = f" {cohort['label']}" if cohort.get("label", "any") != "any" else ""
     which = measured.films(f"{cohort['images']}{label} films", cohort["split"], cohort["view"])
-    text = f"{which}, one a patient"
+    text = f"{which}, one per patient"
     if counted is not None:
         text += f"; {counted} have plausible outlines at every strength and are counted"
     return f"{text}.{codes_of(section)}"

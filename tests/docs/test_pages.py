@@ -76,6 +76,17 @@ def test_an_option_is_not_broken_after_its_hyphens(tools: dict[str, ModuleType])
     assert tools["hooks"].kept_whole(html) == html.replace("<code>apply --target-ctr 0.5</code>", whole)
 
 
+def test_a_short_option_is_not_broken_either_and_a_range_is_no_option(tools: dict[str, ModuleType]) -> None:
+    html = "<code>python -m pytest --sweep -6:6:5</code>"
+    assert tools["hooks"].kept_whole(html).count('<span class="option">') == 2
+
+
+def test_a_picture_leads_to_its_file(tools: dict[str, ModuleType]) -> None:
+    html = '<p><img alt="A sheet" src="../images/sheet.png" /></p>'
+    linked = '<p><a href="../images/sheet.png"><img alt="A sheet" src="../images/sheet.png" /></a></p>'
+    assert tools["hooks"].opened_by_click(html) == linked
+
+
 def test_every_measured_table_is_shown_and_says_what_it_is(tools: dict[str, ModuleType]) -> None:
     pages = "".join(page.read_text() for page in PAGES)
     for path in TABLES.glob("*.json"):

@@ -68,7 +68,7 @@ def test_tables_of_a_folder(tmp_path: Path) -> None:
     ]
     document = json.loads((tmp_path / "tables" / "dose.json").read_text())
     assert document["data"].startswith(
-        "100 No Finding films of unseen patients of NIH ChestX-ray14 (PA, 128x128), one a patient; 97"
+        "100 No Finding films of unseen patients of NIH ChestX-ray14 (PA, 128x128), one per patient; 97"
     )
     assert document["model"].startswith("nih-cxr-128 [")
 
