@@ -96,6 +96,20 @@ def write_codes(work: Path, path: Path, n: int, layers: int, begin: int = 0, sha
     }
 
 
+def held(work: Path, n: int, known: bool) -> dict[str, float]:
+    """Codes of the n films of a folder; `known`: with what their files are like, as `invert` notes it."""
+    from cxredit_cli.storage.codes import read_codes
+    from cxredit_cli.storage.file_state import FileState
+    from cxredit_cli.storage.write_codes import CodesWriter
+
+    real = read_codes(work / "real.h5")
+    with CodesWriter(work / f"held-{n}.h5", real.header, expected=n) as writer:
+        for names, w, psnr, ssim, originals in repeats(real, n, 1):
+            states = [FileState.of(work / f"films-{n}" / one, righting=1) for one in names]
+            writer.append(names, w, psnr, ssim, originals, files=states if known else None)
+    return {}
+
+
 def append(work: Path, n: int) -> dict[str, float]:
     """Codes of W+ to a new file, then one more to the finished file."""
     path = work / f"codes-{n}.h5"
@@ -223,6 +237,7 @@ def main() -> None:
         cases: dict[str, Callable[[], dict[str, float]]] = {
             "append": lambda: append(work, n),
             "parts": lambda: parts(work, n),
+            "held": lambda: held(work, n, bool(rest[0])),
             "codes": lambda: write_codes(work, work / f"lda-{rest[0]}-{n}.h5", n, rest[0]),
             "store": lambda: store(work, dataset, n, rest[0], bool(rest[1])),
             "large": lambda: read_large(work),
@@ -279,6 +294,13 @@ def main() -> None:
             merge = ["invert", "--merge", *map(str, files), "-o", str(work / "merged.h5")]
             step("merge", n, [*cxredit, *merge])
             remove(*files, work / "merged.h5")
+        for what, known in (("invert again", 1), ("invert again, files unknown", 0)):
+            if wanted(what) and (known or n <= given.pictures):
+                folder, codes = films(work, dataset, n), work / f"held-{n}.h5"
+                measured([*itself, f"held:{n}:{known}"])
+                how = ["--method", "encoder", "--space", "w", "--device", "cpu", "--json"]
+                step(what, n, [*cxredit, "invert", str(folder), *how, "-o", str(codes)])
+                remove(folder, codes)
         for layers, space in ((1, "W"), (LAYERS, "W+")):
             codes = work / f"lda-{layers}-{n}.h5"
             find = ["direction", "--codes", str(codes), *by, "--device", "cpu", "--how"]

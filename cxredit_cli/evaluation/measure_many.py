@@ -32,6 +32,7 @@ from cxredit_cli.radiographs.read_many import read_all
 from cxredit_cli.radiographs.sources import Source, list_sources
 from cxredit_cli.storage.codes import Codes, read_codes
 from cxredit_cli.storage.dataset import Dataset, is_prepared
+from cxredit_cli.storage.file_state import FileState
 from cxredit_cli.storage.models import Model, fingerprint
 
 OVERVIEWS = ("_sheet.png", "_grid.png", OUTLINED)  # pictures that the tool itself lays beside radiographs
@@ -53,7 +54,7 @@ class Files:
     def identities(self) -> list[object]:
         """What tells each image, as it is now, from every other."""
         return [
-            [given, source.name, str(source.path), source.member, source.any_view, _state(source.path)]
+            [given, source.name, str(source.path), source.member, source.any_view, FileState.of(source.path).written]
             for given, source in self.sources
         ]
 
@@ -79,7 +80,7 @@ class DatasetRows:
 
     def identities(self) -> list[object]:
         """What tells each image, as it is now, from every other."""
-        state = _state(Path(self.given))
+        state = FileState.of(Path(self.given)).written
         return [[self.given, int(row), state] for row in self.rows]
 
     def take(self, places: Sequence[int]) -> "DatasetRows":
@@ -105,7 +106,7 @@ class CodeRows:
 
     def identities(self) -> list[object]:
         """What tells each image, as it is now, from every other."""
-        state = _state(Path(self.given))
+        state = FileState.of(Path(self.given)).written
         return [[self.given, row, self.model.fingerprint, state] for row in self.rows]
 
     def take(self, places: Sequence[int]) -> "CodeRows":
@@ -333,15 +334,6 @@ def _measure(
         if outlines is not None:
             _outline([outlines[place] for place in places], some, clean(found.masks), anatomy, fit)
     return measured
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Size and time of a file, which change when it is written."""
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0  # reading it will say what is wrong
-    return found.st_size, found.st_mtime_ns
 
 
 def _unique(stems: Sequence[str]) -> list[str]:

@@ -91,6 +91,11 @@ class Door:
                     self._taken[source] = (source, verdict.words)
                     yield index, content, f"{reading}, but {verdict.words}"
 
+    @property
+    def righting(self) -> int:
+        """How far it rights: 0 not at all, 1 what only a tag turned or inverted, 2 all."""
+        return 0 if self.on_suspect == "accept" else 1 + self.right
+
     def new_suspects(self) -> list[Suspect]:
         """The suspects since it was last asked."""
         new = self.suspects[self._told :]

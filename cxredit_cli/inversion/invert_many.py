@@ -22,6 +22,7 @@ from cxredit_cli.radiographs.geometry import Fit
 from cxredit_cli.radiographs.sources import Source
 from cxredit_cli.radiographs.write import write_png
 from cxredit_cli.storage.codes import CodesHeader
+from cxredit_cli.storage.file_state import UNKNOWN, FileState
 from cxredit_cli.storage.models import Model
 from cxredit_cli.storage.write_codes import CodesWriter
 
@@ -107,8 +108,9 @@ def invert_to_file(
         report.already_done = len(held) - len(report.failed)
         progress.start("invert", len(targets), len(held))
         for first in range(0, len(waiting), options.batch):
-            names, squares, suspect, righted = [], [], [], []
+            names, squares, suspect, righted, files = [], [], [], [], []
             part = waiting[first : first + options.batch]
+            states = {target.name: _state(target, door) for target in part}  # before they are read: they may change
             for target, pixels, reason in read_targets(part, side, options.fit, door):
                 if pixels is None:
                     report.failed.append((target.name, reason))
@@ -118,6 +120,7 @@ def invert_to_file(
                     notes = _notes(door, target)
                     suspect.append(notes[0])
                     righted.append(notes[1])
+                    files.append(states[target.name])
             done = len(held) + first
             if names:
                 pixels = np.stack(squares)
@@ -142,7 +145,8 @@ def invert_to_file(
                 noise = None if result.noise is None else [layer[:, 0].numpy() for layer in result.noise]
                 figures = (result.psnr.numpy(), result.ssim.numpy())
                 tuning = None if result.tuning is None else result.tuning.numpy()
-                writer.append(names, result.w.numpy(), *figures, _eight_bits(pixels), noise, tuning, suspect, righted)
+                originals = _eight_bits(pixels)
+                writer.append(names, result.w.numpy(), *figures, originals, noise, tuning, suspect, righted, files)
                 report.rows += zip(names, result.psnr.tolist(), result.ssim.tolist(), strict=True)
                 if grid is not None and sum(len(part) for part, _ in shown) < GRID_IMAGES:
                     shown.append((images, result.reconstructions))
@@ -170,12 +174,30 @@ def _check_held(
     report: InvertReport,
     door: Door | None,
 ) -> None:
-    """Report those of `targets` whose code in the file is of another picture of the same name: another patient's."""
-    for first in range(0, len(targets), options.batch):
-        for target, pixels, _ in read_targets(targets[first : first + options.batch], side, options.fit, door):
-            if pixels is not None and not np.array_equal(_eight_bits(pixels), writer.original(target.name)):
+    """Report those of `targets` whose code in the file is of another picture of the same name: another patient's.
+
+    A file that is as it was when it was inverted is not read.
+    """
+    files = writer.files()
+    states = {target.name: _state(target, door) for target in targets}
+    known = {name: state for name, state in states.items() if state != UNKNOWN}
+    changed = [one for one in targets if known.get(one.name) != files[writer.done_sources[one.name]]]
+    for first in range(0, len(changed), options.batch):
+        for target, pixels, _ in read_targets(changed[first : first + options.batch], side, options.fit, door):
+            if pixels is None:
+                continue
+            if not np.array_equal(_eight_bits(pixels), writer.original(target.name)):
                 reason = f"{writer.path} holds another picture under this name; write to another file with -o."
                 report.failed.append((target.name, reason))
+            elif target.name in known:
+                writer.renew_file(target.name, known[target.name])
+
+
+def _state(target: Target, door: Door | None) -> FileState:
+    """What an image's file is like now; unknown of members of zips and images of datasets."""
+    if not isinstance(target, Source) or target.member is not None:
+        return UNKNOWN
+    return FileState.of(target.path, 0 if door is None else door.righting)
 
 
 def _eight_bits(pixels: np.typing.NDArray[np.float32]) -> np.typing.NDArray[np.uint8]:

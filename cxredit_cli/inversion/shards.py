@@ -82,7 +82,7 @@ def merge(parts: Sequence[Path], output: Path) -> int:
                 for start in range(0, len(part), AT_ONCE):
                     rows = slice(start, min(start + AT_ONCE, len(part)))
                     w, originals = part.some(rows), part.originals(rows)
-                    noise, tuning = part.noise(rows), part.tuning(rows)
+                    noise, tuning, files = part.noise(rows), part.tuning(rows), part.files(rows)
                     new = []
                     for place, name in enumerate(part.source[rows]):
                         if name not in writer.done_sources:
@@ -100,6 +100,7 @@ def merge(parts: Sequence[Path], output: Path) -> int:
                             None if tuning is None else tuning[new],
                             [part.suspect[start + place] for place in new],
                             [part.righted[start + place] for place in new],
+                            [files[place] for place in new],
                         )
             return len(writer)
     except BaseException:

@@ -4,7 +4,8 @@ Layout (schema `cxredit-codes`, version 1): `w` float32 [N, L, D] (L is 1 in W, 
 `psnr` and `ssim` float32 [N] of the reconstructions, `original` uint8 [N, R, R] (what was inverted, as the generator
 saw it), `suspect` and `righted` utf-8 (what is wrong with it, and what was wrong and was put right, in words; "" for
 nothing, and absent from older files), `noise/0`, `noise/1`, ... float32 [N, H, W] where noise was fitted, `tuning`
-float16 [N, K] where the generator was tuned, and `count`, the number of rows that are complete: while a writer is at
+float16 [N, K] where the generator was tuned, `file` (what each image's file was like, by the fields of `FileState`; 0
+where unknown, and absent from older files), and `count`, the number of rows that are complete: while a writer is at
 work, or after it was killed, the arrays are longer than that.
 """
 
@@ -19,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxredit_cli.errors import InputError, MismatchError
+from cxredit_cli.storage.file_state import UNKNOWN, FileState
 from cxredit_cli.storage.hdf5 import numbers, open_hdf5, texts
 from cxredit_cli.storage.typed_values import typed
 
 SCHEMA = "cxredit-codes"
 VERSION = 1
 NOTES = ("suspect", "righted")
+FILE = np.dtype([("size", "i8"), ("time", "i8"), ("inode", "u8"), ("righting", "u1")])  # a FileState
 CHECKED = 1024  # codes at a time, when a file is opened
 Rows = slice | Sequence[int] | NDArray[np.int64]  # of a file; indices in any order
 
@@ -107,6 +110,11 @@ class Codes:
         with open_hdf5(self.path, SCHEMA, VERSION) as file:
             return np.asarray(_take(file["tuning"], self._complete(rows)), dtype=np.float16)
 
+    def files(self, rows: Rows) -> list[FileState]:
+        """What the file of each row was like when it was inverted."""
+        with open_hdf5(self.path, SCHEMA, VERSION) as file:
+            return read_files(file, self._complete(rows), len(self))
+
     def _complete(self, rows: Rows) -> Rows:
         """A slice ends with the rows that count: those of a file that is being written are more."""
         return slice(*rows.indices(len(self))) if isinstance(rows, slice) else rows
@@ -127,6 +135,13 @@ def _take(column: h5py.Dataset, rows: Rows) -> NDArray[Any]:
         return np.asarray(column[rows])
     rising, places = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
     return np.asarray(column[rising])[places]
+
+
+def read_files(file: h5py.File, rows: Rows, count: int) -> list[FileState]:
+    """What the files of some of `count` rows were like, in the order asked for."""
+    if "file" not in file:
+        return [UNKNOWN] * len(np.arange(count)[rows])
+    return [FileState(*state) for state in _take(file["file"], rows).tolist()]
 
 
 def read_codes(path: Path) -> Codes:
@@ -177,9 +192,10 @@ def check_columns(file: h5py.File, header: CodesHeader) -> None:
     shapes |= {"original": (header.resolution, header.resolution)}
     shapes |= {f"noise/{index}": shape for index, shape in enumerate(header.noise_shapes)}
     shapes |= {"tuning": (header.tuning_size,)} if header.tuning_size else {}
-    shapes |= {name: () for name in NOTES if name in file}
+    shapes |= {name: () for name in (*NOTES, "file") if name in file}
     for name, shape in shapes.items():
         column = file[name]
         kinds = "SO" if name in ("source", *NOTES) else "uf"
-        if column.ndim == 0 or column.shape[1:] != shape or len(column) < count or column.dtype.kind not in kinds:
+        right = column.dtype == FILE if name == "file" else column.dtype.kind in kinds
+        if column.ndim == 0 or column.shape[1:] != shape or len(column) < count or not right:
             raise ValueError(f"{name} holds {column.dtype} of the shape {list(column.shape)}")

@@ -27,6 +27,7 @@ from cxredit_cli.radiographs.geometry import Fit
 from cxredit_cli.radiographs.read_many import LOOKS, Reader, read_all
 from cxredit_cli.radiographs.sources import Source
 from cxredit_cli.storage.dataset import SCHEMA, VERSION, WITHOUT_EDITS, Dataset, EditMark, split_of
+from cxredit_cli.storage.file_state import FileState
 from cxredit_cli.storage.hdf5 import DAMAGE
 from cxredit_cli.storage.label_styles import LabelRow
 from cxredit_cli.storage.labels import AMBIGUOUS, LabelTable
@@ -239,11 +240,7 @@ def _key(planned: Plan, options: Options, columns: Sequence[str] | None) -> str:
     for row in planned.rows:
         path = row.source.path
         if path not in stats:
-            try:
-                stat = path.stat()
-                stats[path] = (stat.st_size, stat.st_mtime_ns)
-            except OSError:
-                stats[path] = (0, 0)  # reading it will say what is wrong
+            stats[path] = FileState.of(path).written
         digest.update(repr((row.source.name, row.source.member, row.values, row.uncertain, stats[path])).encode())
         if row.edit is not None:
             digest.update(repr((row.edit, row.labels, row.patient_id, row.source.righting)).encode())

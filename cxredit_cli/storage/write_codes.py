@@ -1,7 +1,7 @@
 """Codes written to their file (`codes` says how it is laid out): appended batch by batch, whole after a kill."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from cxredit_cli.atomic import refuse_folders
 from cxredit_cli.errors import CxreditError, InputError
-from cxredit_cli.storage.codes import NOTES, SCHEMA, VERSION, CodesHeader, check_columns, read_header
+from cxredit_cli.storage.codes import FILE, NOTES, SCHEMA, VERSION, CodesHeader, check_columns, read_files, read_header
+from cxredit_cli.storage.file_state import UNKNOWN, FileState
 from cxredit_cli.storage.hdf5 import open_hdf5, replace_hdf5, sync
 
 NAME_BYTES = 64  # to begin with
@@ -93,10 +94,12 @@ class CodesWriter:
         tuning: NDArray[np.float16] | None = None,
         suspect: Sequence[str] | None = None,
         righted: Sequence[str] | None = None,
+        files: Sequence[FileState] | None = None,
     ) -> None:
         """Append n codes: w [n, L, D], psnr [n] dB, ssim [n], original uint8 [n, R, R], noise [n, H, W] a layer.
 
-        `tuning` is float16 [n, K], for a header with a `tuning_size`; `suspect` and `righted` as in `Codes`.
+        `tuning` is float16 [n, K], for a header with a `tuning_size`; `suspect` and `righted` as in `Codes`; `files`
+        what each image's file was like before it was read.
         """
         header, n = self.header, len(source)
         if w.shape != (n, header.num_ws, header.w_dim):
@@ -113,6 +116,7 @@ class CodesWriter:
         assert self._file is not None
         rows = slice(self._count, self._count + n)
         columns = {"w": w, "source": encoded, "psnr": psnr, "ssim": ssim, "original": original}
+        columns["file"] = np.array([astuple(state) for state in files or [UNKNOWN] * n], FILE)
         for name, notes in zip(NOTES, (suspect, righted), strict=True):
             columns[name] = [note.encode()[:NOTE_BYTES] for note in notes or [""] * n]
         columns |= {f"noise/{index}": layer for index, layer in enumerate(layers)}
@@ -137,6 +141,16 @@ class CodesWriter:
         """What was inverted under a name of `done_sources`, [R, R]."""
         assert self._file is not None, "the writer is closed"
         return np.asarray(self._file["original"][self.done_sources[source]], dtype=np.uint8)
+
+    def files(self) -> list[FileState]:
+        """What the file of each row was like when it was inverted."""
+        assert self._file is not None, "the writer is closed"
+        return read_files(self._file, slice(0, self._count), self._count)
+
+    def renew_file(self, source: str, state: FileState) -> None:
+        """Note what the file of one of `done_sources`, which shows the same picture as then, is like now."""
+        assert self._file is not None, "the writer is closed"
+        self._file["file"][self.done_sources[source]] = np.array(astuple(state), FILE)
 
     def close(self) -> None:
         """Leave a file of exactly the complete rows."""
@@ -168,7 +182,7 @@ class CodesWriter:
                 _create(new, self.header, rows, width)
                 if old is not None:
                     for name in _columns(self.header):
-                        if name in old or name not in NOTES:
+                        if name in old or name not in (*NOTES, "file"):
                             _copy(old[name], new[name], self._count)
                 new["count"][()] = self._count
         finally:
@@ -186,7 +200,8 @@ def _copy(old: h5py.Dataset, new: h5py.Dataset, rows: int, at_once: int = 256) -
 
 def _columns(header: CodesHeader) -> list[str]:
     noise = [f"noise/{i}" for i in range(len(header.noise_shapes))]
-    return ["w", "source", "psnr", "ssim", "original", *NOTES, *noise, *(["tuning"] if header.tuning_size else [])]
+    tuning = ["tuning"] if header.tuning_size else []
+    return ["w", "source", "psnr", "ssim", "original", *NOTES, "file", *noise, *tuning]
 
 
 def _is_laid_out(file: h5py.File, header: CodesHeader) -> bool:
@@ -211,6 +226,7 @@ def _create(file: h5py.File, header: CodesHeader, rows: int, width: int) -> None
     _array(file, "original", (rows, *square), "u1")
     for name in NOTES:
         _array(file, name, (rows,), h5py.string_dtype("utf-8", NOTE_BYTES))
+    _array(file, "file", (rows,), FILE)
     for index, shape in enumerate(header.noise_shapes):
         _array(file, f"noise/{index}", (rows, *shape), "f4")
     if header.tuning_size:
