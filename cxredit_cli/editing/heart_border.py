@@ -24,6 +24,8 @@ LUNG_SHARE = 0.4  # of lung just outside the border, from which on the border mo
 # Degrees from the top at which the move fades in, at the patient's right and left: great vessels stay where they are.
 FADE_IN = ((15.0, 65.0), (0.0, 40.0))
 SPREAD = 10  # degrees by which the moved part of the border reaches beyond where lung lies
+BENDS = 5.0  # degrees over which a border that moved far is even: bends that are vessels beside it would be teeth
+BENT = 0.1  # of the mean radius, by which it has moved far
 EVEN = 8.0  # degrees over which a shift is evened out, or a heart that grows shows lobes
 LEAST, MOST = -0.42, 0.6  # of the radius, that the border may move
 ROOM = 0.85  # of the way to the outer edge of the lungs, that the border may move
@@ -83,7 +85,8 @@ def find_border(film: NDArray[np.float32], masks: NDArray[np.uint8], strengths: 
 def shift_at(border: Border, strength: float, gain: float = 1.0) -> NDArray[np.float64]:
     """How far an edit moves the border outward [ANGLES]: where it meets lung, fading in from the top.
 
-    The great vessels above stay; down to the diaphragm the border moves in full, or a notch would be left there.
+    The great vessels above stay; down to the diaphragm the border moves in full, or a notch would be left there. A border
+    that moves far loses its small bends on the way.
     """
     wide = ndimage.maximum_filter1d(border.lung, int(SPREAD * 2 * ANGLES / 360) | 1, mode="wrap")
     from_top = np.abs(np.rad2deg(np.mod(angles() + 1.5 * np.pi, 2 * np.pi) - np.pi))
@@ -91,7 +94,9 @@ def shift_at(border: Border, strength: float, gain: float = 1.0) -> NDArray[np.f
     where = turn(wide, 5) * smoothstep(np.clip((from_top - begin) / (end - begin), 0, 1))
     wanted = turn((border.shift[0] * strength + border.shift[1] * strength**2) * where, EVEN) * gain
     limited = np.clip(wanted, LEAST * border.edge, MOST * border.edge)
-    return np.asarray(np.minimum(limited, turn(ROOM * room(border), 2)), dtype=np.float64)
+    far = smoothstep(np.clip(np.abs(limited) / (BENT * border.edge.mean()), 0, 1))
+    even = limited + far * (turn(border.edge, BENDS) - border.edge)
+    return np.asarray(np.minimum(even, turn(ROOM * room(border), 2)), dtype=np.float64)
 
 
 def room(border: Border) -> NDArray[np.float64]:

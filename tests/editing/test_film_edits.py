@@ -1,5 +1,6 @@
 """Edits carried over to films: on drawn hearts whose every part is known, and on a real film."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +266,19 @@ def test_small_bends_of_the_border_are_followed_and_move_along() -> None:
     found = follow(film, x, y, np.full(ANGLES, radius))
     assert np.abs(found - radius - 3 * bends).mean() < 0.8
     assert np.corrcoef(found, bends)[0, 1] > 0.97
+
+
+def test_a_border_that_moves_far_is_even_and_one_that_hardly_moves_keeps_its_bends() -> None:
+    plain, teeth = border_of(), 3 * np.sin(36 * angles())
+    border = replace(plain, edge=plain.edge + teeth)
+    below = np.abs(angles() - np.pi / 2) < 1.5  # not above, where the border stays
+    for strength in (-8.0, 10.0):
+        moved = (border.edge + shift_at(border, strength))[below]
+        assert moved.std() < 0.4
+        assert moved.mean() == pytest.approx(RADIUS + 2 * strength, abs=0.5)
+    nearly = (border.edge + shift_at(border, 0.5))[below]
+    assert nearly.std() == pytest.approx(teeth.std(), rel=0.2)
+    assert not shift_at(border, 0.0).any()
 
 
 def test_nothing_grows_over_gas_under_the_diaphragm() -> None:
