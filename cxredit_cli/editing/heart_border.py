@@ -85,8 +85,8 @@ def find_border(film: NDArray[np.float32], masks: NDArray[np.uint8], strengths: 
 def shift_at(border: Border, strength: float, gain: float = 1.0) -> NDArray[np.float64]:
     """How far an edit moves the border outward [ANGLES]: where it meets lung, fading in from the top.
 
-    The great vessels above stay; down to the diaphragm the border moves in full, or a notch would be left there. A border
-    that moves far loses its small bends on the way.
+    The great vessels above stay; down to the diaphragm the border moves in full, or a notch would be left there.
+    Where it moves far it loses its small bends.
     """
     wide = ndimage.maximum_filter1d(border.lung, int(SPREAD * 2 * ANGLES / 360) | 1, mode="wrap")
     from_top = np.abs(np.rad2deg(np.mod(angles() + 1.5 * np.pi, 2 * np.pi) - np.pi))
