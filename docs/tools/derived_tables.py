@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from result_tables import ResultTable, read_table, write_table
+from result_tables import VERSION, ResultTable, read_table, write_table
 from traffic_tables import kernels_table, operations_table
 
-from cxredit_cli import __version__
 from cxredit_cli.networks.discriminator import Discriminator, DiscriminatorConfig
 from cxredit_cli.networks.generator import Generator, GeneratorConfig
 from cxredit_cli.networks.layers import block_resolutions, maps
@@ -86,7 +85,7 @@ def arithmetic_table() -> ResultTable:
         rows.append([f"all, {side}x{side}", "", f"{all_operations / 1e9:.1f}", f"{all_values / 1e6:.1f}", ""])
     columns = ["layer", "channels", "GFLOP", "values in and out, millions", "operations a byte (bf16)"]
     what = "Arithmetic of one picture; derived from the architecture."
-    return ResultTable(what, "Channel base 16384.", "", __version__, COMMAND, columns, rows)
+    return ResultTable(what, "Channel base 16384.", "", VERSION, COMMAND, columns, rows)
 
 
 class Trained:
@@ -114,7 +113,7 @@ def weights_table() -> ResultTable:
         )
     columns = ["images", "weights of G and D", "bytes sent, S", "arithmetic an image"]
     what = "What is sent and computed; derived, not measured."
-    return ResultTable(what, "Preset auto.", "", __version__, COMMAND, columns, rows)
+    return ResultTable(what, "Preset auto.", "", VERSION, COMMAND, columns, rows)
 
 
 def speed_table() -> ResultTable:
@@ -141,7 +140,7 @@ def speed_table() -> ResultTable:
         f"Assumed: {RATE / 1e12:.0f} TFLOP/s a GPU, {WITHIN / 1e9:.0f} GB/s between the GPUs of a machine, "
         f"{BETWEEN / 1e9:.0f} GB/s between machines."
     )
-    return ResultTable("What it should bring; derived, not measured.", data, "", __version__, COMMAND, columns, rows)
+    return ResultTable("What it should bring; derived, not measured.", data, "", VERSION, COMMAND, columns, rows)
 
 
 def main(tables: Path) -> None:

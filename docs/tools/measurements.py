@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from result_tables import ResultTable
+from result_tables import VERSION, ResultTable
 
-from cxredit_cli import __version__
 from cxredit_cli.storage.models import Model
 
 MEASURED_BY = "examples/measure_model.sh"
@@ -37,7 +36,7 @@ class Measured:
 
     def table(self, what: str, data: str, columns: list[str], rows: list[list[str]]) -> ResultTable:
         """A table of this measurement."""
-        return ResultTable(what, data, self.model.name, __version__, MEASURED_BY, columns, rows)
+        return ResultTable(what, data, self.model.name, VERSION, MEASURED_BY, columns, rows)
 
     def films(self, what: str, split: str, view: str = "") -> str:
         """Films of a split of the data that the model learnt from, in words."""

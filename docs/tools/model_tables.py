@@ -74,8 +74,14 @@ def reach_table(measured: Measured, separability: list[dict[str, Any]]) -> Resul
         return None
     counts = [f"{found[f'{side}_images']:,} films of {found[f'{side}_patients']:,} patients" for side in SIDES]
     what = "What can be told from films, from codes and from pictures of codes; held out by patient."
-    data = f"{counts[0]} with the label against {counts[1]} without."
+    data = f"{counts[0]} with the label against {counts[1]} without. {learnt_from(measured)}"
     return measured.table(what, data, ["what tells them apart", "ROC AUC"], rows)
+
+
+def learnt_from(measured: Measured) -> str:
+    """That films labelled for a test are of the generator's own data, as a sentence; empty where that is not known."""
+    source = measured.model.data_source.split(",")[0]
+    return f"{source}; the generator saw most of them, without labels." if source else ""
 
 
 def reconstruction_table(measured: Measured, section: dict[str, Any]) -> ResultTable:
@@ -167,7 +173,10 @@ def separability_table(measured: Measured, sections: list[dict[str, Any]]) -> Re
         f"{s['negatives']} {s['negative']} of {s['negative_patients']}; {s['method']}, {s['steps']} steps."
         for s in sections
     )
-    return measured.table("Held out by patient.", data, ["figure", *(s["space"].upper() for s in sections)], rows)
+    what = f"Held out by patient; {sections[0]['permutations']} permutations."
+    return measured.table(
+        what, f"{data} {learnt_from(measured)}", ["figure", *(s["space"].upper() for s in sections)], rows
+    )
 
 
 def scans_of_dose(measured: Measured, dataset: Dataset, n: int) -> set[str]:

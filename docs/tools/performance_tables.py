@@ -11,9 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from result_tables import ResultTable, write_table
+from result_tables import VERSION, ResultTable, write_table
 
-from cxredit_cli import __version__
 from cxredit_cli.storage.codes import read_codes
 
 COMMAND = "examples/measure_performance.sh"
@@ -85,7 +84,7 @@ class Results:
 
     def table(self, what: str, columns: list[str], rows: list[list[str]]) -> ResultTable:
         """A table of this machine."""
-        return ResultTable(what, " ".join(sorted(self.devices)), "", __version__, self.command, columns, rows)
+        return ResultTable(what, " ".join(sorted(self.devices)), "", VERSION, self.command, columns, rows)
 
 
 def processor_tables(results: Results) -> Iterator[tuple[str, ResultTable]]:
@@ -200,7 +199,7 @@ def inversion_table(results: Results) -> Iterator[tuple[str, ResultTable]]:
     data = f"{header.resolution}x{header.resolution}, all in one batch; {how}; {' '.join(sorted(results.devices))}"
     what, model = "The whole command, from its start to the file.", f"{header.model} [{header.fingerprint}]"
     columns = ["films", "seconds", "PSNR", "SSIM"]
-    yield "gpu-inversion", ResultTable(what, data, model, __version__, results.command, columns, [found])
+    yield "gpu-inversion", ResultTable(what, data, model, VERSION, results.command, columns, [found])
 
 
 def main(folder: Path, tables: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from cxredit_cli import __version__
 from cxredit_cli.errors import InputError
 
+VERSION = __version__.partition(".dev")[0]  # the release that the measured commits become
 TABLES = Path(__file__).parents[1] / "results" / "tables"
 MEASURED = "measured"  # the class by which the line below a table is set small
 
@@ -100,7 +101,7 @@ def main(names: list[str], text: str) -> None:
     if len(found) != len(names):
         raise SystemExit(f"The text holds {len(found)} Markdown tables, but {len(names)} names were given.")
     for name, (columns, rows) in zip(names, found, strict=True):
-        write_table(name, replace(read_table(name), columns=columns, rows=rows, version=__version__))
+        write_table(name, replace(read_table(name), columns=columns, rows=rows, version=VERSION))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from result_tables import ResultTable
+from result_tables import VERSION, ResultTable
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cxredit_cli import __version__
 from cxredit_cli.benchmarks.cases import Settings
 from cxredit_cli.benchmarks.operations import operation_cases
 from cxredit_cli.ops.bias_act import bias_act, scale_in, scale_out
@@ -46,7 +45,7 @@ def operations_table(command: str) -> ResultTable:
     columns = ["operation", "operations a value written", "values moved at least, millions", "bytes in bf16, MB"]
     what = "What an operation must read and write at the least; derived from shapes."
     data = f"{SIDE}x{SIDE}, {settings.channels(SIDE)} channels, per image."
-    return ResultTable(what, data, "", __version__, command, columns, rows)
+    return ResultTable(what, data, "", VERSION, command, columns, rows)
 
 
 class CountedTraffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -174,4 +173,4 @@ def kernels_table(command: str) -> ResultTable:
     )
     columns = ["kernel", "fused", "bytes an element at least", "as library calls"]
     data = f"Large pictures, {CHANNELS} channels, batch {BATCH}."
-    return ResultTable(what, data, "", __version__, command, columns, shown)
+    return ResultTable(what, data, "", VERSION, command, columns, shown)
