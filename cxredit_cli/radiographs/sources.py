@@ -209,9 +209,13 @@ _zips = threading.local()
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
-    """Return the zip, opened once per process and thread: its directory may list a million members."""
-    cache: dict[tuple[str, int], zipfile.ZipFile] = _zips.__dict__.setdefault("opened", {})
-    key = (str(path), os.getpid())
+    """Return the zip, opened once per process and thread: its directory may list a million members.
+
+    It is opened anew where another file has taken its place, as between two calls in a notebook.
+    """
+    cache: dict[tuple[str, int, int, int, int], zipfile.ZipFile] = _zips.__dict__.setdefault("opened", {})
+    found = path.stat()
+    key = (os.path.abspath(path), os.getpid(), found.st_ino, found.st_size, found.st_mtime_ns)
     if key not in cache:
         try:
             opened = zipfile.ZipFile(path)

@@ -45,6 +45,19 @@ def test_folder_is_searched_in_order(tree):
     assert list_sources([tree])[0].stem == "1.2.840.5"
 
 
+def test_another_zip_of_the_same_name_is_opened_anew(tmp_path, monkeypatch):
+    for folder, member in (("one", "a.png"), ("other", "b.png")):
+        (tmp_path / folder).mkdir()
+        with zipfile.ZipFile(tmp_path / folder / "scans.zip", "w") as file:
+            file.writestr(member, folder)
+    for folder, member in (("one", "a.png"), ("other", "b.png"), ("one", "a.png")):
+        monkeypatch.chdir(tmp_path / folder)
+        (found,) = list_sources(["scans.zip"])
+        assert (found.member, found.read_bytes()) == (member, folder.encode())
+    (tmp_path / "other" / "scans.zip").replace(tmp_path / "one" / "scans.zip")
+    assert [found.member for found in list_sources(["scans.zip"])] == ["b.png"]
+
+
 def test_zip_gives_the_same_as_its_folder(tree, tmp_path):
     archive = tmp_path / "images.zip"
     with zipfile.ZipFile(archive, "w") as file:
