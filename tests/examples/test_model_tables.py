@@ -125,7 +125,7 @@ def test_what_networks_see_stands_beside_an_axis(tmp_path: Path) -> None:
         "positive_patients": 2,
     }
     axis |= {"steps": 50, "by_metric": {"picture": {**axis, "auc": 0.85, "shrinkage": 0.1}}}
-    axis |= {"negative": "B", "negatives": 9, "negative_patients": 8}
+    axis |= {"negative": "B", "negatives": 9, "negative_patients": 8, "permutations": 200}
     (tmp_path / "separability.json").write_text(json.dumps({"separability": [axis]}))
     folds = {**auc, "positive_images": 3, "positive_patients": 2, "negative_images": 9, "negative_patients": 8}
     seen = {**auc, "auc": 0.85, "ctr_alone": {**auc, "auc": 0.75}}
@@ -136,9 +136,13 @@ def test_what_networks_see_stands_beside_an_axis(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     table = json.loads((tmp_path / "tables" / "reach.json").read_text())
-    assert table["data"] == "3 films of 2 patients with the label against 9 films of 8 patients without."
+    assert table["data"].startswith(
+        "3 films of 2 patients with the label against 9 films of 8 patients without. NIH ChestX-ray14; the generator saw"
+    )
     assert [row[1][:5] for row in table["rows"]] == ["0.800", "0.910", "0.880", "0.850", "0.750", "0.850", "0.750"]
     assert table["rows"][0][0] == "an axis of the codes (hybrid, W)"
-    separability = json.loads((tmp_path / "tables" / "separability.json").read_text())["rows"]
+    document = json.loads((tmp_path / "tables" / "separability.json").read_text())
+    assert document["what"] == "Held out by patient; 200 permutations."
+    separability = document["rows"]
     assert separability[0] == ["AUC held out by patient", "0.800 (0.700 to 0.900)"]
     assert separability[2] == ["AUC by picture", "0.850 (0.700 to 0.900)"]
