@@ -137,7 +137,7 @@ def test_what_networks_see_stands_beside_an_axis(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     table = json.loads((tmp_path / "tables" / "reach.json").read_text())
     assert table["data"].startswith(
-        "3 films of 2 patients with the label against 9 films of 8 patients without. NIH ChestX-ray14; the generator saw"
+        "3 films of 2 patients with the label against 9 films of 8 patients without. NIH ChestX-ray14; the generator"
     )
     assert [row[1][:5] for row in table["rows"]] == ["0.800", "0.910", "0.880", "0.850", "0.750", "0.850", "0.750"]
     assert table["rows"][0][0] == "an axis of the codes (hybrid, W)"
