@@ -13,7 +13,7 @@ NIH's names; `--patients` names a table with the columns name and patient_id ins
 
 import argparse
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -77,9 +77,7 @@ def main() -> None:
         compared = [
             ratios for _, film, pictures in films if (ratios := compare_detail(network, film, pictures)) is not None
         ]
-        medians = np.nanmedian(np.array(compared), axis=0)  # [regions, bands]
-        cells = [f"{np.nanmin(part):.2f} to {np.nanmax(part):.2f}" for part in medians]
-        detail.append([f"{len(compared)} of {size}", *cells])
+        detail.append([f"{len(compared)} of {size}", *(range_of(part) for part in zip(*compared, strict=True))])
     print_table(["films", *(METHODS_SHOWN[method] for method in METHODS), "size alone"], told)
     names = [
         "at the border",
@@ -88,6 +86,13 @@ def main() -> None:
         "where the old border was, grown heart",
     ]
     print_table(["films", *names], detail)
+
+
+def range_of(ratios: Sequence[NDArray[np.float64]]) -> str:
+    """The medians over films of the ratios [bands] in a region, from band to band; where it is too small, empty."""
+    known = np.array([film for film in ratios if not np.isnan(film).any()])
+    medians = np.median(known, axis=0) if len(known) else np.empty(0)
+    return f"{medians.min():.2f} to {medians.max():.2f}" if len(medians) else ""
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:

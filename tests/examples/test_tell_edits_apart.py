@@ -29,6 +29,13 @@ def test_detail_is_compared_at_equal_distance_from_the_border() -> None:
     assert np.isnan(ratios(before, followed, columns < 0)).all()
 
 
+def test_a_region_is_shown_where_it_was_large_enough() -> None:
+    range_of = runpy.run_path(str(SCRIPT))["range_of"]
+    nothing = np.full(3, np.nan)
+    assert range_of([np.array([0.9, 1.0, 1.3]), np.array([0.7, 1.0, 1.1]), nothing]) == "0.80 to 1.20"
+    assert range_of([nothing, nothing]) == ""
+
+
 def test_it_says_how_it_is_called() -> None:
     done = subprocess.run([sys.executable, SCRIPT, "--help"], capture_output=True, text=True, check=True)
     assert "films-blind films-detail" in done.stdout
