@@ -303,12 +303,15 @@ def change_of(
     if far.any():
         moved += far * (look(layer.growing, source) - moved)
     change = moved - look(layer.heart, radius)
+    growing = shift > 0
     for band, gain, limit in zip(bands, gains, limits, strict=True):
         less = look(gain, radius, EVERY_ANGLE, EVERY)
-        loudest = np.maximum(look(limit, radius, EVERY_ANGLE, EVERY), 1e-6)
         kept = band * (1 + less)
-        covered = np.clip(-less / COVERED, 0, 1) * (shift > 0)
-        change += kept + covered * (loudest * np.tanh(kept / loudest) - kept) - band
+        if growing.any():
+            loudest = np.maximum(look(limit, radius, EVERY_ANGLE, EVERY), 1e-6)
+            covered = np.clip(-less / COVERED, 0, 1) * growing
+            kept = kept + covered * (loudest * np.tanh(kept / loudest) - kept)
+        change += kept - band
     angle = position * (2 * np.pi / ANGLES)
     for left_alone in (layer.abdomen, layer.metal):
         if left_alone.size > 1:
@@ -318,7 +321,7 @@ def change_of(
             change = change * (1 - ndimage.map_coordinates(left_alone, [y, x], order=1, mode="nearest"))
     # What the heart grows over becomes no brighter than the heart.
     most = np.maximum(at(layer.inner, position), moved + at(layer.lung, position)) + 2 * layer.detail
-    grown = (shift > 0) & (radius > edge - NEAR / 2 * layer.side)
+    grown = growing & (radius > edge - NEAR / 2 * layer.side)
     limited = np.minimum(grey + change, np.maximum(grey, most)) - grey
     return np.asarray(np.where(grown, limited, change), dtype=np.float32)
 

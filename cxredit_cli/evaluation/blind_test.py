@@ -46,7 +46,7 @@ class BlindTest:
     auc: float
     low: float  # 95 % interval over patients
     high: float
-    by_size: float = 0.5  # the AUC of how far the edited film's CTR is from the median: what size alone would tell
+    by_size: float = float("nan")  # the AUC of how far a film's CTR is from the median, what size tells; nan if unknown
 
 
 def blind_test(
