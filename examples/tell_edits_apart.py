@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measure_instruments import print_table
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -93,13 +94,6 @@ def range_of(ratios: Sequence[NDArray[np.float64]]) -> str:
     known = np.array([film for film in ratios if not np.isnan(film).any()])
     medians = np.median(known, axis=0) if len(known) else np.empty(0)
     return f"{medians.min():.2f} to {medians.max():.2f}" if len(medians) else ""
-
-
-def print_table(header: list[str], rows: list[list[str]]) -> None:
-    """A table and an empty line."""
-    for cells in (header, ["---"] * len(header), *rows):
-        print(f"| {' | '.join(cells)} |")
-    print()
 
 
 def pictures_of(model: Model, sources: list[Source], patients: dict[str, str], steps: int) -> Iterator[Film]:

@@ -4,6 +4,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,13 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "examples" / "tell_edits_apart.py"
 
 
-def test_detail_is_compared_at_equal_distance_from_the_border() -> None:
-    program = runpy.run_path(str(SCRIPT))
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr(sys, "path", [str(SCRIPT.parent), *sys.path])  # for its neighbours
+    return runpy.run_path(str(SCRIPT))
+
+
+def test_detail_is_compared_at_equal_distance_from_the_border(program: dict[str, Any]) -> None:
     sides, ratios, bands = program["Sides"], program["ratios"], len(program["BANDS"])
     random = np.random.default_rng(0)
     columns = np.tile(np.arange(256, dtype=np.float64), (256, 1))
@@ -29,8 +35,8 @@ def test_detail_is_compared_at_equal_distance_from_the_border() -> None:
     assert np.isnan(ratios(before, followed, columns < 0)).all()
 
 
-def test_a_region_is_shown_where_it_was_large_enough() -> None:
-    range_of = runpy.run_path(str(SCRIPT))["range_of"]
+def test_a_region_is_shown_where_it_was_large_enough(program: dict[str, Any]) -> None:
+    range_of = program["range_of"]
     nothing = np.full(3, np.nan)
     assert range_of([np.array([0.9, 1.0, 1.3]), np.array([0.7, 1.0, 1.1]), nothing]) == "0.80 to 1.20"
     assert range_of([nothing, nothing]) == ""
