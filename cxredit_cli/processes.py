@@ -88,14 +88,6 @@ class Processes:
             dist.all_reduce(value)
         return value
 
-    def agree(self, answer: bool) -> bool:
-        """The first process's answer."""
-        if self.count > 1:
-            told = torch.tensor(int(answer))
-            dist.broadcast(told, src=0)
-            answer = bool(told)
-        return answer
-
     def first_alone(self, work: Callable[[], T]) -> T:
         """What `work` returns; the first process does it before the others, which find on disk what it made."""
         if not self.first:

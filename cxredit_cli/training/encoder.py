@@ -82,8 +82,8 @@ class EncoderTraining:
     held_out: int = 64  # images, real and synthetic, that the figures are of
 
     def learning_rate_at(self, share: float) -> float:
-        """The learning rate when `share` of the budget is spent."""
-        left = 1 - share
+        """The learning rate when `share` of the budget is spent: at the end of a time budget more than all of it."""
+        left = max(1 - share, 0)
         return self.learning_rate * (left / self.cool_down if left < self.cool_down else 1)
 
     def comparison_side(self, generator: Generator) -> int:
@@ -178,17 +178,14 @@ def train_encoder(
     started = saved = time.monotonic()
 
     def share_done() -> float:
-        seconds = spent + time.monotonic() - started
-        return max(0.0 if kimg is None else seen / kimg, 0.0 if minutes is None else seconds / (60 * minutes))
-
-    def within_budget() -> bool:
-        if kimg is not None and seen >= kimg - 1e-9:
-            return False
-        return minutes is None or processes.agree(share_done() < 1)
+        """The share of the budget that is spent, the same in all processes: the learning rate follows it."""
+        minutes_spent = (spent + time.monotonic() - started) / 60
+        by_time = 0.0 if minutes is None else processes.from_first(lambda: minutes_spent / minutes)
+        return max(0.0 if kimg is None else (seen + 1e-9) / kimg, by_time)
 
     progress.start("train-encoder", None if kimg is None else round(kimg * 1000), round(seen * 1000))
-    done = not within_budget()
-    while not done:
+    share = share_done()
+    while share < 1:
         # All randomness of an iteration comes from its number, so that a run can be taken up anywhere.
         random = torch.Generator().manual_seed(hashed_seed(options.seed, iteration))
         z = torch.randn(options.batch, generator.z_dim, generator=random)
@@ -196,7 +193,7 @@ def train_encoder(
         place = (iteration * options.batch, options.batch, part)
         real = images.batch(*place)
         for group in optimizer.param_groups:
-            group["lr"] = options.learning_rate_at(share_done())
+            group["lr"] = options.learning_rate_at(share)
 
         # First update: synthetic images, whose codes are known.
         with torch.no_grad():
@@ -221,7 +218,8 @@ def train_encoder(
         half_life = min(options.ema_kimg, seen * EMA_RAMP)
         update_average(average, encoder, decay=0.5 ** (kimg_per_iteration / half_life) if half_life else 0.0)
 
-        done = not within_budget()
+        share = share_done()
+        done = share >= 1
         if iteration % tick == 0 or done:
             losses = means.read(processes)
             if log is not None:

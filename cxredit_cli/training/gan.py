@@ -100,7 +100,7 @@ def train_gan(
         run.seconds = time.monotonic() - started
         if kimg is not None and run.nimg >= kimg * 1000:
             return False
-        return minutes is None or processes.agree(run.seconds < minutes * 60)
+        return minutes is None or processes.from_first(lambda: run.seconds < minutes * 60)
 
     def snapshot() -> None:
         run.seconds = time.monotonic() - started

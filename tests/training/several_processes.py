@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from safetensors.torch import save_file
@@ -100,6 +100,26 @@ def encoder(task: dict[str, Any], processes: Processes) -> None:
     train_encoder(model, data, options, kimg=task["kimg"], minutes=None, progress=SilentProgress(), processes=processes)
 
 
+class Followed(EncoderTraining):
+    """Settings that remember how much of the budget was spent at each learning rate."""
+
+    shares: ClassVar[list[float]] = []
+
+    def learning_rate_at(self, share: float) -> float:
+        self.shares.append(share)
+        return super().learning_rate_at(share)
+
+
+def timed(task: dict[str, Any], processes: Processes) -> None:
+    """Train the encoder for part of a minute; each process writes the shares of it that it went by."""
+    options = Followed(depth=18, width=8, batch=4, held_out=4, cool_down=1.0)
+    folder = Path(task["folder"])
+    data = Dataset(Path(task["images"]))
+    model = load_model(folder)
+    train_encoder(model, data, options, kimg=None, minutes=0.02, progress=SilentProgress(), processes=processes)
+    (folder / f"shares-{processes.rank}.json").write_text(json.dumps(Followed.shares))
+
+
 def end(sentence: str, exit_code: int) -> NoReturn:
     """As the commands do."""
     sys.stderr.write(sentence)
@@ -124,7 +144,7 @@ def do(task: dict[str, Any]) -> None:
 
     def work(rank: int) -> None:
         with join(CPU, Place.of(os.environ), end) as processes:
-            {"iterations": iterations, "gan": gan, "encoder": encoder}[task["what"]](task, processes)
+            {"iterations": iterations, "gan": gan, "encoder": encoder, "timed": timed}[task["what"]](task, processes)
 
     if any(exit_codes(fork(task["processes"], work))):
         sys.exit(1)

@@ -154,6 +154,12 @@ def test_the_learning_rate_falls_at_the_end_of_the_budget() -> None:
     assert replace(options, cool_down=0).learning_rate_at(0.99) == 1
 
 
+@pytest.mark.parametrize(("cool_down", "rate"), [(0.0, 1.0), (0.4, 0.0)])
+def test_the_rate_after_the_last_minute_of_a_time_budget(cool_down: float, rate: float) -> None:
+    # the last iteration may begin when more than the budget is spent: processes agree on the end before it
+    assert EncoderTraining(learning_rate=1, cool_down=cool_down).learning_rate_at(1.05) == rate
+
+
 def test_a_fast_run_goes_on_as_if_it_had_never_stopped(tiny_model_dir: Path, tmp_path: Path, dataset: Dataset) -> None:
     weights = []
     for name, stops in (("once", [16]), ("twice", [8, 16])):

@@ -62,11 +62,12 @@ def runs(dataset: Dataset, tiny_model_dir: Path, tmp_path_factory: pytest.TempPa
     task("gan", "gan whole", 1, kimg=0.18)  # it grows after 4 of 15 iterations
     for processes, kimg in ((2, 0.072), (1, 0.132), (3, 0.18)):  # of the three one has two groups and the others one
         task("gan", "gan parts", processes, kimg=kimg)
-    for name in ("encoder whole", "encoder parts"):
+    for name in ("encoder whole", "encoder parts", "timed"):
         shutil.copytree(tiny_model_dir, folder / name)
     task("encoder", "encoder whole", 1, kimg=0.016)
     task("encoder", "encoder parts", 2, kimg=0.008)
     task("encoder", "encoder parts", 3, kimg=0.016)
+    task("timed", "timed", 2)
     (folder / "killed").mkdir()
     task("killed", "killed", 2, words=["train-gan", str(dataset.path), "-o", "m", *ENDLESS])
     command = [sys.executable, "-m", "tests.training.several_processes", json.dumps(tasks)]
@@ -106,6 +107,12 @@ def test_an_encoder_is_trained_by_several_as_by_one(runs: Path) -> None:
         losses = {name for name in one if name.startswith("loss")}
         assert losses
         assert {name: other[name] for name in losses} == pytest.approx({name: one[name] for name in losses}, rel=1e-5)
+
+
+def test_a_learning_rate_that_falls_with_time_is_that_of_the_first_in_all(runs: Path) -> None:
+    first, second = (json.loads((runs / f"timed/shares-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert len(set(first)) == len(first) > 1
 
 
 def check_sentence(said: str) -> None:
