@@ -2,7 +2,7 @@
 
 Radiographs add up in log attenuation (Beer and Lambert), so a film is a smooth cardiac layer plus ribs, vessels, spine,
 tubes and text. S is the film averaged along the border of the heart, and H the heart's part of it, S without the lung
-and the chest wall beside it; an edit moves H alone:
+and the chest wall beside it; an edit moves H alone, or where the heart shrinks S, which draws the lung's tone along:
 
     O* = O + H(source(r)) - H(r) + sum over bands b of D_b (P_b(source(r)) / P_b(r) - 1)
 
@@ -28,7 +28,7 @@ from cxredit_cli.editing.polar_warp import ANGLES, angles
 from cxredit_cli.networks.anatomy import HEART
 
 # Lengths as fractions of the side.
-FINEST = 1 / 2048  # between samples of the layer along a ray
+FINEST = 1 / 2048  # between samples of the layer along a ray, at least half a pixel
 BLEND = 10 / 1024
 SLOW = 16 / 1024  # farther in and out the layer has only changes that are slower than this
 LUNG = 24 / 1024  # what changes more slowly outside is lung and chest wall
@@ -57,7 +57,7 @@ class Layer:
     border: Border
     heart: NDArray[np.float32]  # [ANGLES, K] H at radius edge + offsets
     growing: NDArray[np.float32]  # the same without what lies beside it
-    lung: NDArray[np.float64]  # [ANGLES] tone of the lung beside it, S - H within
+    lung: NDArray[np.float32]  # [ANGLES, K] tone of the lung and chest wall beside it, S - H
     side: int  # N
     first: float  # the first offset
     spacing: float  # of the offsets
@@ -74,12 +74,14 @@ class Layer:
 def find_layer(film: NDArray[np.float32], border: Border, mask: NDArray[np.uint8]) -> Layer:
     """The cardiac layer of `film` [N, N], of which `mask` [M, M] has the outlines."""
     side = film.shape[0]
-    spacing = max(side * FINEST, 1.0)
+    spacing = max(side * FINEST, 0.5)
     low = (1 - DEEP) * float(border.edge.max()) + 2 * spacing
     high = float(np.max(room(border))) + FAR * side + 2 * spacing
     offsets = np.arange(-np.ceil(low / spacing), np.ceil(high / spacing) + 1) * spacing
     radius = np.maximum(border.edge[:, None] + offsets, 0)
     profile = rays(film, border.x, border.y, radius)
+    edge = np.abs(offsets) <= PROFILE * side
+    profile[:, edge] = rays(film, border.x, border.y, radius[:, edge], order=3)  # linear ones are softer
     metal = find_metal(film, mask == HEART)
     seen = np.maximum(1 - sample(metal, side, border, radius), 1e-4)
     smoothed = turn(profile * seen, ALONG) / turn(seen, ALONG)
@@ -100,7 +102,7 @@ def find_layer(film: NDArray[np.float32], border: Border, mask: NDArray[np.uint8
         border=border,
         heart=heart.astype(np.float32),
         growing=without_neighbours(heart, offsets, border.lung).astype(np.float32),
-        lung=lungs[:, 0],
+        lung=lungs.astype(np.float32),
         side=side,
         first=float(offsets[0]),
         spacing=spacing,
@@ -269,7 +271,7 @@ def gains_of(layer: Layer, move: Move) -> tuple[NDArray[np.float32], NDArray[np.
     place = np.clip((source - edge - layer.first) / spacing, 0, layer.strength.shape[2] - 1)
     rows = np.broadcast_to(np.arange(len(edge))[:, None], place.shape)
     there = [ndimage.map_coordinates(table, [rows, place], order=1, mode="nearest") for table in layer.strength]
-    ratio = np.stack(there) / np.maximum(layer.strength, 1e-6)
+    ratio = (np.stack(there) + 1e-6) / (layer.strength + 1e-6)
     gains = np.clip(ratio, FAINTER, CLEARER) - 1
     # Slow changes of the lung beside the heart stay as they are; those that the heart covers are fainter.
     within = smoothstep(np.clip((edge + shift - radius) / (PROFILE * layer.side) + 0.5, 0, 1))
@@ -304,6 +306,11 @@ def change_of(
         moved += far * (look(layer.growing, source) - moved)
     change = moved - look(layer.heart, radius)
     growing = shift > 0
+    if not growing.all():  # lung becomes brighter away from a heart, of whatever size it is
+        change += np.where(growing, 0, look(layer.lung, source) - look(layer.lung, radius))
+    # Where the heart lies on the diaphragm, its border leaves no dark line, nor a bright one.
+    sign = np.sign(shift)
+    change -= sign * np.minimum(change * sign, 0) * (1 - at(layer.border.lung, position))
     for band, gain, limit in zip(bands, gains, limits, strict=True):
         less = look(gain, radius, EVERY_ANGLE, EVERY)
         kept = band * (1 + less)
@@ -320,7 +327,7 @@ def change_of(
             y = (layer.border.y + np.sin(angle) * radius + 0.5) * scale - 0.5
             change = change * (1 - ndimage.map_coordinates(left_alone, [y, x], order=1, mode="nearest"))
     # What the heart grows over becomes no brighter than the heart.
-    most = np.maximum(at(layer.inner, position), moved + at(layer.lung, position)) + 2 * layer.detail
+    most = np.maximum(at(layer.inner, position), moved + look(layer.lung[:, :1], radius)) + 2 * layer.detail
     grown = growing & (radius > edge - NEAR / 2 * layer.side)
     limited = np.minimum(grey + change, np.maximum(grey, most)) - grey
     return np.asarray(np.where(grown, limited, change), dtype=np.float32)

@@ -19,6 +19,7 @@ CENTRE = 0.4  # of the heart's width, from the image's left: near the spine, whe
 LOW = 0.66  # of the heart's height from its top: rays to the apex run along the diaphragm, not across it
 SNAP = 24 / 1024  # of the side: how far the network's border may be from the film's own
 FINE = 5 / 1024  # how far it then follows the border's own small bends, which belong to the heart and move with it
+ROUGH = 0.5  # degrees over which it is found to parts of a pixel: its roughness is the heart's own too
 STIFFNESS = 0.3  # of the snapped border, in units of its mean gradient a step sideways
 LUNG_SHARE = 0.4  # of lung just outside the border, from which on the border moves in full
 # Degrees from the top at which the move fades in, at the patient's right and left: great vessels stay where they are.
@@ -108,7 +109,12 @@ def follow(film: NDArray[np.float32], x: float, y: float, edge: NDArray[np.float
     """The border [ANGLES] with the small bends that `film` [N, N] has of it."""
     side = film.shape[0]
     blurred = ndimage.gaussian_filter(film, side / 1024, mode="nearest", truncate=3.0)
-    return snap(blurred, x, y, edge, max(round(side * FINE), 1), even=0.5)
+    followed = snap(blurred, x, y, edge, max(round(side * FINE), 1), even=0.5)
+    half = max(side * FINE, 2.0)
+    offsets = np.linspace(-half, half, 41)
+    steps = -np.gradient(turn(rays(film, x, y, followed[:, None] + offsets, order=3), ROUGH), axis=1)
+    steepest = np.maximum(steps.max(axis=1), 0) ** 2 + 1e-12
+    return np.asarray(followed + turn(offsets[steps.argmax(axis=1)] * steepest, ROUGH) / turn(steepest, ROUGH))
 
 
 def snap(
@@ -149,10 +155,10 @@ def reach(organ: NDArray[np.bool_], x: float, y: float) -> NDArray[np.float64]:
     return np.asarray(np.where(hit, distances, 2.0).max(axis=1), dtype=np.float64)
 
 
-def rays(picture: NDArray[np.float32], x: float, y: float, radius: Floats) -> NDArray[np.float32]:
-    """`picture` [N, N] at radii [ANGLES, K] around (x, y), linear between pixels."""
+def rays(picture: NDArray[np.float32], x: float, y: float, radius: Floats, order: int = 1) -> NDArray[np.float32]:
+    """`picture` [N, N] at radii [ANGLES, K] around (x, y), by a spline of `order` between pixels."""
     columns, rows = x + np.cos(angles())[:, None] * radius, y + np.sin(angles())[:, None] * radius
-    return np.asarray(ndimage.map_coordinates(picture, [rows, columns], order=1, mode="nearest"), dtype=np.float32)
+    return np.asarray(ndimage.map_coordinates(picture, [rows, columns], order=order, mode="nearest"), dtype=np.float32)
 
 
 def turn(values: Floats, degrees: float) -> NDArray[np.float64]:
