@@ -19,7 +19,7 @@ CENTRE = 0.4  # of the heart's width, from the image's left: near the spine, whe
 LOW = 0.66  # of the heart's height from its top: rays to the apex run along the diaphragm, not across it
 SNAP = 24 / 1024  # of the side: how far the network's border may be from the film's own
 FINE = 5 / 1024  # how far it then follows the border's own small bends, which belong to the heart and move with it
-ROUGH = 0.5  # degrees over which it is found to parts of a pixel: its roughness is the heart's own too
+MISFIT = 3.0  # degrees over which it is then found to parts of a pixel
 STIFFNESS = 0.3  # of the snapped border, in units of its mean gradient a step sideways
 LUNG_SHARE = 0.4  # of lung just outside the border, from which on the border moves in full
 # Degrees from the top at which the move fades in, at the patient's right and left: great vessels stay where they are.
@@ -112,9 +112,9 @@ def follow(film: NDArray[np.float32], x: float, y: float, edge: NDArray[np.float
     followed = snap(blurred, x, y, edge, max(round(side * FINE), 1), even=0.5)
     half = max(side * FINE, 2.0)
     offsets = np.linspace(-half, half, 41)
-    steps = -np.gradient(turn(rays(film, x, y, followed[:, None] + offsets, order=3), ROUGH), axis=1)
+    steps = -np.gradient(turn(rays(film, x, y, followed[:, None] + offsets, order=3), MISFIT), axis=1)
     steepest = np.maximum(steps.max(axis=1), 0) ** 2 + 1e-12
-    return np.asarray(followed + turn(offsets[steps.argmax(axis=1)] * steepest, ROUGH) / turn(steepest, ROUGH))
+    return np.asarray(followed + turn(offsets[steps.argmax(axis=1)] * steepest, MISFIT) / turn(steepest, MISFIT))
 
 
 def snap(
