@@ -144,7 +144,7 @@ step untuned "${few[@]}" -o untuned.h5
 step tuned "${few[@]}" --tune -o tuned.h5
 step tuned-long "${few[@]}" --fit-noise --tune --tune-steps 200 --tune-rank 16 -o tuned-long.h5
 for name in untuned tuned tuned-long; do
-    step "dose-$name" evaluate --dose -n "$TUNED" --codes "$name.h5" --sweep 0:8:1 --randoms 0 -o "dose-$name.json"
+    step "dose-$name" evaluate --dose -n "$TUNED" --codes "$name.h5" --sweep 0:8:2 --randoms 0 -o "dose-$name.json"
 done
 "${python[@]}" "$examples/../docs/tools/model_tables.py" . --tables "$TABLES" --dataset "$DATASET" "${model[@]}" >tables.md
 echo "Everything is in $OUTPUT, the tables in tables.md and $TABLES." >&2

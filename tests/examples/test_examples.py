@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cxredit_cli.latent.strengths import parse_strengths, parse_sweep
 from cxredit_cli.storage.codes import read_codes
 from cxredit_cli.storage.directions import Direction, read_direction, write_direction
 from cxredit_cli.storage.models import load_model
@@ -26,6 +28,16 @@ def environment(**variables: str) -> dict[str, str]:
     """The caller's, with this interpreter's `cxredit` first on the path and one thread."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **variables}
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.sh")), ids=lambda script: script.name)
+def test_sweeps_and_strengths_in_scripts_can_be_read(script: Path) -> None:
+    text = script.read_text()
+    for sweep in re.findall(r"(?:--sweep |SWEEP:?-)(-?[\d.]+:\S+?)[}\s]", text):
+        assert parse_sweep(sweep)
+    assert "sweep" not in text.lower() or re.search(r"(?:--sweep |SWEEP:?-)-?[\d.]+:", text)
+    for strengths in re.findall(r"--strength (-?[\d.,-]+)\s", text):
+        assert parse_strengths(strengths)
 
 
 def test_the_whole_path_of_the_paper(data: Path, tmp_path: Path) -> None:
