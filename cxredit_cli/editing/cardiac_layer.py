@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cxredit_cli.editing.border_move import DEEP, PROFILE, Move, source_radius
+from cxredit_cli.editing.border_move import BEYOND, DEEP, PROFILE, Move, source_radius
 from cxredit_cli.editing.heart_border import Border, rays, room, smoothstep, turn
 from cxredit_cli.editing.polar_warp import ANGLES, angles
 from cxredit_cli.networks.anatomy import HEART
@@ -33,6 +33,8 @@ BLEND = 10 / 1024
 SLOW = 16 / 1024  # farther in and out the layer has only changes that are slower than this
 LUNG = 24 / 1024  # what changes more slowly outside is lung and chest wall
 PARTS = 20 / 1024, 60 / 1024  # how far a growing heart's border moves while what lies beside it is left behind
+BESIDE = 28 / 1024, PARTS[0] + BEYOND  # outside the border, between which what lies beside it ends
+NEARLY_ALL = 0.85  # of the angles at which a rim is seen that belongs to the border
 NEAR, FAR = 8 / 1024, 40 / 1024  # of the border, between which heart and lung are compared
 ALONG = 4.0  # degrees: the layer's width along the border
 BANDS = (1 / 1024, 2 / 1024, 4 / 1024, 8 / 1024, 16 / 1024)  # Gaussians between which a band of detail lies
@@ -44,6 +46,7 @@ BLOCK = 2.0  # of them in the width of a Gaussian, whose blur is then known at b
 FAINTER, CLEARER = 0.25, 2.0  # at most, in amplitude
 COVERED = 0.3  # fainter by so much is what a growing heart covers
 LOUDEST = 2.5  # times the strength that a band has there, beyond which what the heart covers is held back
+SLOWLY = 60 / 1024  # within the border, over which slow changes of what a growing heart covers fade
 UNDER = 8 / 512  # below the lowest lung or heart, over which an edit fades out
 EVEN_BASE = 3 / 512  # sideways, over which that lowest line is evened out
 METAL_CORE, METAL = 0.24, 0.2  # brighter than the heart, of the grey range
@@ -101,7 +104,7 @@ def find_layer(film: NDArray[np.float32], border: Border, mask: NDArray[np.uint8
     return Layer(
         border=border,
         heart=heart.astype(np.float32),
-        growing=without_neighbours(heart, offsets, border.lung).astype(np.float32),
+        growing=without_neighbours(heart, offsets / side, border.lung).astype(np.float32),
         lung=lungs.astype(np.float32),
         side=side,
         first=float(offsets[0]),
@@ -201,13 +204,16 @@ def without_neighbours(
     """A heart [ANGLES, K] as it grows: what happens to lie beside its border at one angle does not move far along.
 
     That is a vessel along it, or a dark gap between the two. Outward the heart only falls off, and no farther below the
-    lung than it does at most angles, as films do whose edges were enhanced.
+    lung than it does at nearly all angles, as films do whose edges were enhanced. `offsets` [K] are in sides; where the
+    edit of a heart that grows ends, all is as it was, or the end would be seen.
     """
     outside, beside = offsets > 0, lung > 0.5
     moving = heart.copy()
-    usual = np.minimum(np.median(heart[beside] if beside.any() else heart, axis=0), 0)
+    usual = np.minimum(np.quantile(heart[beside] if beside.any() else heart, NEARLY_ALL, axis=0), 0)
     falling = np.minimum.accumulate(heart[:, outside], axis=1)
-    moving[:, outside] = np.maximum(falling, usual[outside])
+    begin, end = BESIDE
+    near = 1 - smoothstep(np.clip((offsets[outside] - begin) / (end - begin), 0, 1))
+    moving[:, outside] += near * (np.maximum(falling, usual[outside]) - heart[:, outside])
     return moving
 
 
@@ -273,9 +279,15 @@ def gains_of(layer: Layer, move: Move) -> tuple[NDArray[np.float32], NDArray[np.
     there = [ndimage.map_coordinates(table, [rows, place], order=1, mode="nearest") for table in layer.strength]
     ratio = (np.stack(there) + 1e-6) / (layer.strength + 1e-6)
     gains = np.clip(ratio, FAINTER, CLEARER) - 1
-    # Slow changes of the lung beside the heart stay as they are; those that the heart covers are fainter.
-    within = smoothstep(np.clip((edge + shift - radius) / (PROFILE * layer.side) + 0.5, 0, 1))
-    gains[-1] = np.minimum(gains[-1], 0) * within * (shift != 0)
+    # A heart that grows makes fainter what it covers and leaves the lung beside it as it is; one that shrinks changes
+    # what it uncovers, its own old border included. Slow changes, such as a breast's, fade slowly within a heart that
+    # grows over them, or it would have a dark rim.
+    depth = (edge + shift - radius) / layer.side
+    within = smoothstep(np.clip(depth / PROFILE + 0.5, 0, 1))
+    covers, uncovers = np.minimum(gains, 0) * within, gains * (1 - within)
+    covers[-1] = np.minimum(gains[-1], 0) * smoothstep(np.clip(depth / SLOWLY, 0, 1))
+    uncovers[-1] = 0
+    gains = np.where(shift > 0, covers, np.where(shift < 0, uncovers, 0))
     return np.asarray(gains, dtype=np.float32), np.asarray(LOUDEST * np.stack(there), dtype=np.float32)
 
 

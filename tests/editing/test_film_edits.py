@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from cxredit_cli.anatomy.outlines import _holes, _most_likely
 from cxredit_cli.editing.border_move import NEIGHBOURHOOD, plan_move, source_radius
-from cxredit_cli.editing.cardiac_layer import at, find_abdomen, find_layer, find_metal, move_layer
+from cxredit_cli.editing.cardiac_layer import at, find_abdomen, find_layer, find_metal, move_layer, without_neighbours
 from cxredit_cli.editing.edit_film import edit_film, measure_films, reduce
 from cxredit_cli.editing.film_refusals import Evidence, refusal
 from cxredit_cli.editing.heart_border import Border, find_border, follow, rays, reach, shift_at, snap
@@ -231,6 +231,29 @@ def test_a_heart_that_grows_towards_the_chest_wall_leaves_no_dark_rim_before_it(
     beyond = along_rays(change, RADIUS + 16 + np.arange(5.0, 25))
     assert np.abs(beyond).max() < 0.01
     assert along_rays(change, np.array([RADIUS + 6.0]))[0] > 0.2
+
+
+def test_a_heart_that_grows_over_a_breast_has_no_dark_rim() -> None:
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    lateral = np.abs(np.arctan2(rows - Y, columns - X)) < 0.8
+    breast = 0.12 * lateral * np.clip((distances() - RADIUS - 8) / 10, 0, 1)
+    noise = 0.003 * np.random.default_rng(0).standard_normal((SIDE, SIDE))
+    film, border = (drawn() - ribs() + breast + noise).astype(np.float32), border_of()
+    change = move_layer(film, find_layer(film, border, masks(RADIUS)), plan_move(border, 10.0, 1.0, SIDE))
+    beyond = change[round(Y) - 15 : round(Y) + 15, round(X + RADIUS) + 10 : round(X + RADIUS) + 40].mean(axis=0)
+    assert beyond.max() > 0.15
+    assert beyond.min() > -0.0135
+
+
+def test_the_edit_of_a_heart_that_grows_has_no_visible_end() -> None:
+    offsets = np.linspace(-0.1, 0.1, 201)
+    heart = np.tile(
+        0.2 - 0.25 / (1 + np.exp(-offsets / 0.002)), (ANGLES, 1)
+    )  # darker than the lung, everywhere outside
+    heart[:60] += 0.03 * (offsets > 0)
+    growing = without_neighbours(heart, offsets, np.ones(ANGLES))
+    assert np.array_equal(growing[:, offsets > 0.06], heart[:, offsets > 0.06])
+    assert np.abs(np.diff(growing - heart)[:, offsets[1:] > 0.01]).max() < 0.005
 
 
 def test_a_gap_beside_the_border_is_left_behind_by_a_heart_that_grows_far_but_an_enhanced_edge_is_not() -> None:
