@@ -17,6 +17,7 @@ LUNGS_RATIO, LUNG_HEIGHT = 4.0, 0.15  # of the larger lung to the smaller; of th
 CTR_RANGE = (0.25, 0.90)
 MIN_CERTAINTY = 0.9  # PA films give 0.95, AP films 0.92 and more; photographs, noise and a wrist mostly less
 MIN_CONTRAST = 0.1  # lungs hold air
+CUT_OFF = "a lung is cut off at the side of the image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,5 +150,5 @@ def _problem(
     if not CTR_RANGE[0] <= figures["ctr"] <= CTR_RANGE[1]:
         return "an impossible cardiothoracic ratio"
     if min(right.left, left.left) == 0 or max(right.right, left.right) == mask.shape[1]:
-        return "a lung is cut off at the side of the image"
+        return CUT_OFF
     return ""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxredit_cli.anatomy.measures import CUT_OFF
 from cxredit_cli.commands.at_the_door import suspects_document
 from cxredit_cli.commands.console import stderr, stdout
 
@@ -58,7 +59,8 @@ def print_refused(report: "ApplyReport", strict: bool) -> None:
         if row["refused"] == reason:
             strengths.append(row["strength"])
     for name, (reason, strengths) in list(first.items())[:SHOWN]:
-        stderr.print(f"{name}: not edited at {', '.join(strengths)}: {reason}", markup=False)
+        hint = " (--fit pad keeps the sides of a film that is wider than high)" if CUT_OFF in reason else ""
+        stderr.print(f"{name}: not edited at {', '.join(strengths)}: {reason}{hint}", markup=False)
     if len(first) > SHOWN:
         stderr.print(f"and {len(first) - SHOWN} more films, see refused in manifest.csv")
     if first:

@@ -13,8 +13,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 from typer.testing import CliRunner, Result
 
+from cxredit_cli.anatomy.measures import CUT_OFF
 from cxredit_cli.app import app
+from cxredit_cli.commands.apply_report import print_refused
 from cxredit_cli.editing import find_films as find_films_module
+from cxredit_cli.editing.edit_run import ApplyReport
 from cxredit_cli.editing.find_films import find_films
 from cxredit_cli.radiographs.read import read_radiograph
 from cxredit_cli.radiographs.sources import Source
@@ -112,6 +115,16 @@ def test_the_generators_picture_on_demand_and_where_an_edit_is_refused(run, film
     document = json.loads(strict.stdout)
     assert document["refused"][0]["refused"] == row["refused"]
     assert (document["images_edited"], document["images_refused"], document["images_already_done"]) == (0, 1, 0)
+
+
+def test_a_film_that_lost_its_sides_is_named_with_the_way_out(capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = {"wide.png": f"no chest can be outlined on the film: {CUT_OFF}", "other.png": "there is no room"}
+    report = ApplyReport(refused=[{"source": n, "refused": why, "strength": "+6"} for n, why in reasons.items()])
+    print_refused(report, strict=False)
+    wide, other, _ = capsys.readouterr().err.split(chr(10), 2)
+    assert wide.startswith(f"wide.png: not edited at +6: {reasons['wide.png']}")
+    assert "--fit pad" in wide
+    assert "--fit pad" not in other
 
 
 def test_dicom_comes_back_as_dicom_with_a_pseudonym(run, film: np.ndarray, tmp_path: Path) -> None:
