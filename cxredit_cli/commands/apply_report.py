@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxredit_cli.anatomy.measures import CUT_OFF
 from cxredit_cli.commands.at_the_door import suspects_document
 from cxredit_cli.commands.console import stderr, stdout
 
@@ -53,6 +52,8 @@ def print_report(report: "ApplyReport", output: Path, sheets: bool) -> None:
 
 def print_refused(report: "ApplyReport", strict: bool) -> None:
     """Name the films whose edits were refused, once each, with the first reason and the strengths that it holds for."""
+    from cxredit_cli.anatomy.measures import CUT_OFF
+
     first: dict[str, tuple[str, list[str]]] = {}
     for row in report.refused:
         reason, strengths = first.setdefault(row["source"], (row["refused"], []))
