@@ -50,6 +50,7 @@ SLOWLY = 60 / 1024  # within the border, over which slow changes of what a growi
 UNDER = 8 / 512  # below the lowest lung or heart, over which an edit fades out
 EVEN_BASE = 3 / 512  # sideways, over which that lowest line is evened out
 METAL_CORE, METAL = 0.24, 0.2  # brighter than the heart, of the grey range
+MARGIN = 16  # pixels, beyond which the end of a picture is not felt in a cubic spline
 BAND = 2**18  # pixels at a time
 
 
@@ -84,7 +85,10 @@ def find_layer(film: NDArray[np.float32], border: Border, mask: NDArray[np.uint8
     radius = np.maximum(border.edge[:, None] + offsets, 0)
     profile = rays(film, border.x, border.y, radius)
     edge = np.abs(offsets) <= PROFILE * side
-    profile[:, edge] = rays(film, border.x, border.y, radius[:, edge], order=3)  # linear ones are softer
+    # Cubics there, for linear ones are softer; of that part alone, because a spline is fitted to all that it is given.
+    top, bottom, left, right = part_of(side, border, border.edge + PROFILE * side + MARGIN)
+    near = film[top:bottom, left:right], border.x - left, border.y - top
+    profile[:, edge] = rays(*near, radius[:, edge], order=3)
     metal = find_metal(film, mask == HEART)
     seen = np.maximum(1 - sample(metal, side, border, radius), 1e-4)
     smoothed = turn(profile * seen, ALONG) / turn(seen, ALONG)
@@ -339,7 +343,7 @@ def change_of(
             y = (layer.border.y + np.sin(angle) * radius + 0.5) * scale - 0.5
             change = change * (1 - ndimage.map_coordinates(left_alone, [y, x], order=1, mode="nearest"))
     # What the heart grows over becomes no brighter than the heart.
-    most = np.maximum(at(layer.inner, position), moved + look(layer.lung[:, :1], radius)) + 2 * layer.detail
+    most = np.maximum(at(layer.inner, position), moved + at(layer.lung[:, 0], position)) + 2 * layer.detail
     grown = growing & (radius > edge - NEAR / 2 * layer.side)
     limited = np.minimum(grey + change, np.maximum(grey, most)) - grey
     return np.asarray(np.where(grown, limited, change), dtype=np.float32)
